@@ -1,0 +1,43 @@
+"""Messages go to stderr and, for a run worth keeping, to a file; results go to stdout."""
+
+import logging
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.files import writable_folder
+
+
+def start_logging() -> None:
+    """Messages of level INFO and above on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Console())
+    handler.addFilter(_not_beside_a_bar)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+
+
+@contextmanager
+def log_file(folder: Path, name: str):
+    """All messages also into `<folder>/<name>.log`, behind those of earlier runs."""
+    writable_folder(folder, "--log_dir")
+    handler = logging.FileHandler(folder / f"{name}.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+class _Console(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"
+
+
+def _not_beside_a_bar(record: logging.LogRecord) -> bool:
+    """On a terminal a bar shows what these lines would say."""
+    return not (getattr(record, "progress", False) and sys.stderr.isatty())

@@ -1,0 +1,40 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def progress(batches: Iterable[T], total: int, what: str, size=len) -> Iterator[T]:
+    """Pass `batches` on and show how many of `total` pictures are done, how fast, how long yet.
+
+    `size(batch)` is the number of pictures in a batch.
+    """
+    from tqdm import tqdm
+
+    start = said = time.perf_counter()
+    done = told = 0
+
+    def tell():
+        speed = done / (time.perf_counter() - start)
+        line = "%s: %d/%d pictures, %.1f pictures/s, %.0f s left"
+        left = (total - done) / speed
+        logger.info(line, what, done, total, speed, left, extra={"progress": True})
+
+    with tqdm(total=total, desc=what, unit=" pictures", disable=not sys.stderr.isatty()) as bar:
+        for batch in batches:
+            yield batch
+            done += size(batch)
+            bar.update(size(batch))
+            if time.perf_counter() - said >= SECONDS_BETWEEN_LINES:
+                said, told = time.perf_counter(), done
+                tell()
+    if done > told:
+        tell()
