@@ -1,0 +1,41 @@
+"""Detectors: what turns pictures into scores. Paddle is imported on first use only.
+
+A detector has two verbs, whatever the method behind it: `fit(batches)` learns from good
+pictures, `score(images)` answers with one score a picture and one anomaly map a picture.
+"""
+
+import os
+import warnings
+
+# Paddle's C++ side prints warnings about its own internals on stderr and its Python side
+# misses ccache, which only compiling custom operators needs. Both are noise to our users;
+# errors still come through.
+os.environ.setdefault("GLOG_minloglevel", "2")
+warnings.filterwarnings("ignore", message="No ccache found")
+
+METHODS = ("padim",)
+
+
+def build_detector(method: str = "padim", **settings):
+    """A detector that has learned nothing yet; `settings` are those of its class's `build`."""
+    return _detector_class(method).build(**settings)
+
+
+def load_detector(path, device: str = "auto"):
+    """The detector in the checkpoint `path`, ready to score on `device`.
+
+    Raises WorkError where the file is truncated, not ours, or of another format version.
+    """
+    from models import checkpoint
+
+    tensors, record = checkpoint.load(path)
+    with checkpoint.reading(path):
+        return _detector_class(record["method"]).from_state(tensors, record, device)
+
+
+def _detector_class(method: str):
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
+    from models.padim import PaDiM
+
+    return {"padim": PaDiM}[method]

@@ -1,0 +1,40 @@
+"""Patch scores → picture-sized anomaly map (Defard et al. 2020, section 3.3).
+
+Bilinear upsampling and Gaussian smoothing are both linear and separable, so the two steps
+together are one small matrix on each side: map = A_h · scores · A_wᵀ, with A = G·U.
+"""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+
+class AnomalyMap:
+    """Patch scores [B,h,w] → smoothed maps [B,H,W], float32; `sigma` in pixels of the crop."""
+
+    def __init__(self, grid: tuple[int, int], size: tuple[int, int], sigma: float = 4.0):
+        self.rows = _upsample_and_smooth(grid[0], size[0], sigma)
+        self.columns = _upsample_and_smooth(grid[1], size[1], sigma)
+
+    def __call__(self, patch_scores: np.ndarray) -> np.ndarray:
+        return self.rows @ patch_scores @ self.columns.T
+
+
+def image_scores(maps: np.ndarray) -> np.ndarray:
+    """A picture is as anomalous as its worst place: [B,H,W] → [B]."""
+    return maps.max(axis=(1, 2))
+
+
+def _upsample_and_smooth(source: int, target: int, sigma: float) -> np.ndarray:
+    """The matrix [target,source] of both steps along one axis.
+
+    Upsampling puts pixel centres on pixel centres (align_corners=False); smoothing mirrors
+    at the border, as `scipy.ndimage.gaussian_filter` does by default.
+    """
+    centres = (np.arange(target) + 0.5) * source / target - 0.5
+    centres = np.clip(centres, 0, source - 1)
+    low = np.minimum(centres.astype(int), max(source - 2, 0))
+    part = centres - low
+    upsample = np.zeros((target, source))
+    upsample[np.arange(target), low] = 1 - part
+    upsample[np.arange(target), np.minimum(low + 1, source - 1)] += part
+    return gaussian_filter1d(upsample, sigma, axis=0).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Frozen ImageNet networks and the files their weights come in."""

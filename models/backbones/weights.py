@@ -1,0 +1,187 @@
+"""Finds, reads, checks and converts the weights of a backbone.
+
+Files are told apart by their content, not by their ending: safetensors, PyTorch's `.pth` (both
+of its formats) and what `paddle.save` writes (`.pdparams`, `.pdiparams`).
+"""
+
+import argparse
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UsageError, WorkError, run
+from common.files import whole_file
+from models.backbones import pickles
+
+MODELS = Path(__file__).resolve().parent.parent
+EMBEDDED = {"resnet18": MODELS / "weights" / "resnet18_tinyimagenet.safetensors"}
+ACCEPTED = "PyTorch's .pth, Paddle's .pdparams or .pdiparams from paddle.save, .safetensors"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Arrays under torchvision's names, and where they come from."""
+
+    state: dict
+    name: str
+    sha256: str
+    origin: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.origin}, SHA-256 {self.sha256[:12]}…)"
+
+
+def find(backbone: str, path: str | None = None) -> Weights:
+    """The weights to use: `path`, else `models/<backbone>.pdiparams`, else the embedded ones."""
+    if path is not None:
+        return load(Path(path), backbone, "--pretrained_backbone")
+    local = MODELS / f"{backbone}.pdiparams"
+    if local.exists():
+        return load(local, backbone, f"found at models/{local.name}")
+    return load(EMBEDDED[backbone], backbone, "embedded")
+
+
+def load(path: Path, backbone: str, origin: str) -> Weights:
+    """Read `path` and check it against `backbone`, tensor by tensor.
+
+    Raises UsageError where there is no such file, WorkError where it is no weight file, asks
+    for code to be executed, or has missing, extra or misshapen tensors (all are listed).
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such weight file (--pretrained_backbone); give {ACCEPTED}")
+    state = convert(read(path), backbone, path)
+    return Weights(state, path.name, _sha256(path), origin)
+
+
+def read(path: Path) -> dict:
+    """The arrays of a weight file under the names it has them by."""
+    try:
+        return _flat(_reader(path)(path))
+    except pickles.UnsafePickleError as error:
+        raise WorkError(
+            f"{path}: refused: asks for {error}, which tensors do not need; nothing was executed. "
+            "Save the state dict alone"
+        ) from error
+    except Exception as error:  # a broken file breaks its reader in any way it likes
+        raise WorkError(
+            f"{path}: cannot be read as weights ({error or type(error).__name__}); "
+            f"expected {ACCEPTED}"
+        ) from error
+
+
+def convert(state: dict, backbone: str, path: Path) -> dict:
+    """Check `state` against the whole `backbone`; torchvision's names, floats, no classifier."""
+    from models.backbones.resnet import full_shapes, torch_name
+
+    expected = full_shapes(backbone)
+    named = {torch_name(key): array for key, array in state.items()}
+    ours = {
+        key: array
+        for key, array in named.items()
+        if not key.startswith("fc.") and not key.endswith("num_batches_tracked")
+    }
+    problems = {
+        "missing": [key for key in expected if key not in ours],
+        "extra": [key for key in ours if key not in expected],
+        "misshapen": [
+            f"{key} is {tuple(ours[key].shape)}, not {shape}"
+            for key, shape in expected.items()
+            if key in ours and tuple(ours[key].shape) != shape
+        ],
+        "not finite": [key for key, array in ours.items() if not np.isfinite(array).all()],
+    }
+    found = [f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in problems.items() if keys]
+    if found:
+        raise WorkError(
+            f"{path}: does not match {backbone} ({len(ours)} of {len(expected)} tensors); "
+            + "; ".join(found)
+        )
+    return {key: ours[key] for key in expected}
+
+
+def _reader(path: Path):
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[:2] == b"PK":
+        return pickles.read_torch_zip
+    if head[:1] == b"\x80":
+        return pickles.read_pickle
+    if head[8:9] == b"{":
+        return _read_safetensors
+    if head[:4] == bytes(4):
+        raise ValueError("a parameter stream of a static graph, which holds no names")
+    raise ValueError("no known format")
+
+
+def _read_safetensors(path: Path) -> dict:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def _flat(state) -> dict:
+    """The state dict itself, without the containers training scripts put around it."""
+    while isinstance(state, dict):
+        inner = next(
+            (state[k] for k in ("state_dict", "model") if isinstance(state.get(k), dict)), None
+        )
+        if inner is None:
+            break
+        state = inner
+    if not isinstance(state, dict) or not state:
+        raise ValueError("holds no state dict")
+    arrays = {key: _array(value) for key, value in state.items()}
+    return {key: array for key, array in arrays.items() if array is not None}
+
+
+def _array(value):
+    if isinstance(value, pickles.Bfloat16Tensor):
+        return value.numpy()
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
+        return value[1]  # (name, array): how older Paddle saves a tensor
+    return value if isinstance(value, np.ndarray) else None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def save_half(state: dict, path: Path) -> None:
+    """Write `state` as float16 safetensors; every float must fit float16's range."""
+    from safetensors.numpy import save_file
+
+    halves = {key: array.astype(np.float16) for key, array in state.items()}
+    overflow = [key for key, array in halves.items() if not np.isfinite(array).all()]
+    if overflow:
+        raise WorkError(f"{path}: beyond float16's range: {', '.join(overflow)}")
+    with whole_file(path) as temporary:
+        save_file(halves, temporary, {"format": "torchvision names, float16, no classifier"})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m models.backbones.weights",
+        description="Convert backbone weights by hand.",
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(required=True)
+    verb = verbs.add_parser("convert", help="any accepted file → float16 safetensors, checked")
+    verb.add_argument("source", type=Path, metavar="IN", help=ACCEPTED)
+    verb.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
+    verb.add_argument(
+        "--backbone", default="resnet18", choices=sorted(EMBEDDED), help="its network"
+    )
+    options = parser.parse_args()
+    weights = load(options.source, options.backbone, "converted")
+    save_half(weights.state, options.target)
+    print(f"{options.target}: {len(weights.state)} tensors, SHA-256 {_sha256(options.target)}")
+
+
+if __name__ == "__main__":
+    run(main)

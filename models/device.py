@@ -1,0 +1,32 @@
+"""Which device the network runs on."""
+
+import os
+import re
+
+from common.errors import UsageError
+
+
+def parse_device(text: str) -> str:
+    """`auto`, `cpu`, `gpu` or `gpu:N`, else ValueError."""
+    if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", text):
+        raise ValueError(f"{text!r} is not one of auto, cpu, gpu, gpu:N")
+    return text
+
+
+def choose_device(text: str) -> str:
+    """`auto` → `gpu:0` where Paddle sees one, else `cpu`; a GPU that is not there is an error."""
+    import paddle
+
+    count = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    if text == "cpu" or (text == "auto" and count == 0):
+        return "cpu"
+    number = int(text.partition(":")[2] or 0)
+    if number >= count:
+        built = "" if paddle.is_compiled_with_cuda() else " (this build of Paddle has no CUDA)"
+        raise UsageError(f"--device {text}: there are {count} GPUs{built}; use --device cpu")
+    return f"gpu:{number}"
+
+
+def cpu_threads() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,63 @@
+"""Options that say which detector, with which weights, on which device."""
+
+import argparse
+from pathlib import Path
+
+from common.errors import UsageError
+from common.options import checked, whole
+from models.device import parse_device
+
+BACKBONES = ("resnet18",)
+DEPTHS = {int(name.removeprefix("resnet")): name for name in BACKBONES}
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument("--method", choices=("padim",), default="padim", help="the detector")
+    group.add_argument(
+        "--backbone", choices=BACKBONES, help="the frozen network (default: resnet18)"
+    )
+    group.add_argument("--depth", type=whole(1), help="short for --backbone resnetN (default: 18)")
+    group.add_argument(
+        "--pretrained_backbone",
+        metavar="PATH",
+        help="weights: PyTorch's .pth, Paddle's .pdparams or .pdiparams, .safetensors "
+        "(default: models/<backbone>.pdiparams if it is there, else the embedded weights)",
+    )
+    group.add_argument("--dims", type=whole(1), default=100, help="channels drawn, d")
+    group.add_argument("--seed", type=whole(0), default=7, help="seed of the channel draw")
+    add_device_option(group)
+
+
+def add_device_option(group) -> None:
+    group.add_argument(
+        "--device", type=checked(parse_device), default="auto", help="auto, cpu, gpu or gpu:N"
+    )
+
+
+def backbone_from(options: argparse.Namespace) -> str:
+    """The backbone that --backbone and --depth name together; UsageError where they disagree."""
+    if options.depth is None:
+        return options.backbone or "resnet18"
+    if options.depth not in DEPTHS:
+        known = ", ".join(str(depth) for depth in DEPTHS)
+        raise UsageError(f"--depth {options.depth}: there is no such network here; known: {known}")
+    named = DEPTHS[options.depth]
+    if options.backbone not in (None, named):
+        raise UsageError(f"--depth {options.depth} and --backbone {options.backbone} disagree")
+    return named
+
+
+def find_model(model_path: Path | None, folder: Path, category: str | None) -> Path:
+    """The checkpoint: `model_path`, or that of `category` below `folder`, or the only one there."""
+    if model_path is not None:
+        return model_path / "best.pdparams" if model_path.is_dir() else model_path
+    if category is not None:
+        return folder / category / "best.pdparams"
+    found = sorted(folder.glob("*/best.pdparams"))
+    if len(found) != 1:
+        names = ", ".join(path.parent.name for path in found) or "none"
+        raise UsageError(
+            f"which model? {folder} holds {names}; name one by --category or --model_path"
+        )
+    return found[0]
