@@ -1,0 +1,1 @@
+"""Pictures on disk → batches of normalised arrays. Knows nothing of models."""

@@ -1,0 +1,122 @@
+"""Decodes ahead of whoever consumes: threads work while the network does (Pillow lets go of
+the interpreter while it decodes and resizes)."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.timing import phase
+from datasets.samples import Sample
+from datasets.transforms import BadPictureError, Preprocessing
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`images` float32 [B,3,H,W], normalised; `masks` bool [H,W] each, None where unknown."""
+
+    samples: list[Sample]
+    images: np.ndarray
+    masks: list[np.ndarray | None]
+
+
+class Loader:
+    """Batches of `samples` in their order; iterate once.
+
+    `workers` threads decode (0: the caller's own). A picture that does not decode raises
+    BadPictureError, or with `skip_bad` is left out, logged, and kept in `skipped`. No more than two
+    batches are decoded ahead, so that memory does not grow with the number of pictures.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        preprocessing: Preprocessing,
+        batch_size: int = 32,
+        workers: int = 2,
+        skip_bad: bool = False,
+        masks: bool = False,
+    ):
+        self.samples = samples
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
+        self.workers = workers
+        self.skip_bad = skip_bad
+        self.masks = masks
+        self.skipped: list[BadPictureError] = []
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Batch]:
+        items = []
+        for sample, image, mask in self._decoded():
+            items.append((sample, image, mask))
+            if len(items) == self.batch_size:
+                yield _batch(items)
+                items = []
+        if items:
+            yield _batch(items)
+
+    def _decoded(self) -> Iterator[tuple]:
+        ahead = 2 * self.batch_size
+        with ThreadPoolExecutor(max(1, self.workers)) as pool:
+            pending: deque[Future] = deque()
+            try:
+                for sample in self.samples:
+                    if self.workers == 0:
+                        pending.append(_done(self._decode, sample))
+                    else:
+                        pending.append(pool.submit(self._decode, sample))
+                    if len(pending) > ahead * (self.workers > 0):
+                        yield from self._result(pending.popleft())
+                while pending:
+                    yield from self._result(pending.popleft())
+            finally:
+                for future in pending:  # the consumer left early, or a picture was bad
+                    future.cancel()
+
+    def _decode(self, sample: Sample) -> tuple:
+        start = time.perf_counter()
+        image = self.preprocessing.normalize(self.preprocessing.picture(sample.path))
+        phase.add("decoding (in threads)", time.perf_counter() - start)
+        return sample, image, self._mask(sample)
+
+    def _mask(self, sample: Sample) -> np.ndarray | None:
+        if not self.masks:
+            return None
+        if not sample.defective:
+            return np.zeros(self.preprocessing.crop, bool)
+        return self.preprocessing.mask(sample.mask) if sample.mask else None
+
+    def _result(self, future: Future) -> Iterator[tuple]:
+        with phase("waiting for decoding"):
+            error = future.exception()
+        if error is None:
+            yield future.result()
+        elif self.skip_bad and isinstance(error, BadPictureError):
+            self.skipped.append(error)
+            logger.warning("skipped: %s", error)
+        else:
+            raise error
+
+
+def _done(function, argument) -> Future:
+    """What `submit` would return, computed here and now."""
+    future = Future()
+    try:
+        future.set_result(function(argument))
+    except BadPictureError as error:
+        future.set_exception(error)
+    return future
+
+
+def _batch(items: list[tuple]) -> Batch:
+    samples, images, masks = zip(*items, strict=True)
+    return Batch(list(samples), np.stack(images), list(masks))

@@ -1,0 +1,60 @@
+"""The MVTec AD layout: train/good, test/good, test/<defect>, ground_truth/<defect>."""
+
+from pathlib import Path
+
+from common.errors import UsageError
+from datasets.samples import GOOD, Category, Sample, find_mask, pictures_in
+
+
+def find_categories(data_path: Path) -> list[str]:
+    """Names of the category folders in `data_path`: those with `train/good` or `test`."""
+    if not data_path.is_dir():
+        raise UsageError(
+            f"--data_path {data_path}: no such folder; expected one that holds category folders "
+            "in MVTec AD's layout (<category>/train/good, <category>/test/…)"
+        )
+    found = sorted(p.name for p in data_path.iterdir() if _is_category(p))
+    if not found:
+        hint = (
+            f"; it is a category itself: --data_path {data_path.parent} --category {data_path.name}"
+            if _is_category(data_path)
+            else "; expected <category>/train/good and <category>/test/…"
+        )
+        raise UsageError(f"--data_path {data_path}: holds no category folder{hint}")
+    return found
+
+
+def choose_categories(data_path: Path, category: str) -> list[str]:
+    """`category`, or every one there is for `all`."""
+    found = find_categories(data_path)
+    if category == "all":
+        return found
+    if category not in found:
+        raise UsageError(
+            f"--category {category}: not in {data_path}; found: {', '.join(found)} (or `all`)"
+        )
+    return [category]
+
+
+def open_category(data_path: Path, name: str) -> Category:
+    """The pictures of category `name`; folders that are not there count as empty."""
+    root = data_path / name
+    train = [Sample(path) for path in _pictures(root / "train" / GOOD)]
+    test = []
+    kinds = sorted(p.name for p in (root / "test").iterdir() if p.is_dir()) if _tested(root) else []
+    for kind in kinds:
+        masks = root / "ground_truth" / kind if kind != GOOD else None
+        test += [Sample(p, kind, find_mask(p, masks)) for p in _pictures(root / "test" / kind)]
+    return Category(name, train, test)
+
+
+def _tested(root: Path) -> bool:
+    return (root / "test").is_dir()
+
+
+def _is_category(folder: Path) -> bool:
+    return (folder / "train" / GOOD).is_dir() or _tested(folder)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return pictures_in(folder) if folder.is_dir() else []

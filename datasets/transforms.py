@@ -1,0 +1,137 @@
+"""Decodes, resizes, crops and normalises pictures and masks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from common.errors import WorkError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+class BadPictureError(WorkError):
+    """A picture that does not decode; the text names the file."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Picture → float32 [3,H,W]; kept in the checkpoint, so that scoring repeats training's.
+
+    resize : the shorter side in pixels (the other keeps the aspect), or (height, width)
+    crop : (height, width) cut from the middle
+    mean, std : of the three channels of [0,1] RGB (ImageNet's)
+    """
+
+    resize: int | tuple[int, int] = 256
+    crop: tuple[int, int] = (224, 224)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    @classmethod
+    def from_record(cls, record: dict) -> "Preprocessing":
+        """From what `record` gave, after a journey through JSON."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+
+    def record(self) -> dict:
+        return asdict(self)
+
+    def picture(self, path: Path) -> np.ndarray:
+        """uint8 RGB [H,W,3] of the file, resized (bilinear, antialiased) and cropped."""
+        image = read_picture(path)
+        resized = image.resize(self._resized(image.size), Image.Resampling.BILINEAR)
+        return np.asarray(self._cropped(resized))
+
+    def mask(self, path: Path) -> np.ndarray:
+        """bool [H,W] of a mask file, by nearest neighbour, so that it stays a mask."""
+        image = Image.fromarray(read_mask(path).view(np.uint8))
+        resized = image.resize(self._resized(image.size), Image.Resampling.NEAREST)
+        return np.asarray(self._cropped(resized)).astype(bool)
+
+    def normalize(self, picture: np.ndarray) -> np.ndarray:
+        """uint8 [H,W,3] → float32 [3,H,W]."""
+        scale = 1 / (255 * np.asarray(self.std, np.float32))
+        shift = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
+        out = np.empty((3, *picture.shape[:2]), np.float32)
+        np.multiply(picture.transpose(2, 0, 1), scale[:, None, None], out=out)
+        out -= shift[:, None, None]
+        return out
+
+    def denormalize(self, images: np.ndarray) -> np.ndarray:
+        """float32 [B,3,H,W] → uint8 [B,H,W,3], the pictures that were normalised, exactly."""
+        mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.mean, self.std))
+        pictures = np.rint((images * std + mean) * 255).clip(0, 255).astype(np.uint8)
+        return np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))
+
+    def seen(self, size: tuple[int, int]) -> float:
+        """The part of a picture of (width, height) that the crop keeps, 0…1."""
+        width, height = self._resized(size)
+        return min(1.0, self.crop[0] / height) * min(1.0, self.crop[1] / width)
+
+    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) after resizing a picture of (width, height)."""
+        if isinstance(self.resize, int):
+            scale = self.resize / min(size)
+            return tuple(max(self.resize, round(side * scale)) for side in size)
+        return self.resize[1], self.resize[0]
+
+    def _cropped(self, image: Image.Image) -> Image.Image:
+        height, width = self.crop
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        return image.crop((left, top, left + width, top + height))
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(width, height) from the file's header, orientation honoured, without decoding."""
+    with _opened(path) as image:
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        return image.size[::-1] if turned else image.size
+
+
+def read_picture(path: Path) -> Image.Image:
+    """The file as 8-bit RGB, EXIF orientation applied; alpha is dropped, 16 bits become 8."""
+    with _opened(path) as image:
+        return _to_rgb(ImageOps.exif_transpose(image), path)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """bool [H,W]: above half of the mask's own maximum, so that 0/1 and 0/255 both work."""
+    with _opened(path) as image:
+        image = ImageOps.exif_transpose(image)
+        # Palette masks hold labels, which are the indices and not the colours.
+        plain = image.mode in ("P", "L", "1") or image.mode.startswith(("I", "F"))
+        values = np.asarray(image if plain else image.convert("RGB").convert("L"))
+    return values > values.max() / 2
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An open picture; whatever its decoder raises becomes a BadPictureError naming the file."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except BadPictureError:
+        raise
+    except Exception as error:  # decoders raise what they like, SyntaxError among it
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "no known picture format" if unknown else error
+        raise BadPictureError(
+            f"{path}: does not decode ({reason}); replace it, or leave it out by --skip_bad"
+        ) from error
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode == "F":
+        raise BadPictureError(
+            f"{path}: holds floating-point values, whose black and white nobody can know; "
+            "save it with 8 or 16 bits"
+        )
+    if image.mode.startswith("I"):  # 16-bit grey, also where Pillow widens it to 32
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise BadPictureError(f"{path}: values outside 0…65535; save it with 8 or 16 bits")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    return image.convert("RGB")
