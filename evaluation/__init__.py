@@ -1,0 +1,1 @@
+"""Scores and masks → figures, curves, pictures. Knows neither models nor datasets."""

@@ -1,0 +1,72 @@
+"""ROC and precision-recall curves, and the histogram of image scores."""
+
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.figure import DEFECTIVE, GOOD, INK, QUIET, fonts, new_figure, save_figure
+from evaluation.metrics import Ranking
+
+POINTS = 2000  # more than this no eye can tell apart, and millions take minutes to draw
+
+
+def draw_roc(levels: dict[str, Ranking], path: Path, title: str) -> None:
+    """One curve for each level ('image', 'pixel') that there is."""
+    figure, axes = _axes(f"{title}: ROC", "false positive rate", "true positive rate")
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":")
+    for (name, ranking), color in zip(levels.items(), (DEFECTIVE, GOOD), strict=False):
+        x, y = _thinned(ranking.fpr, ranking.recall)
+        axes.plot(x, y, color=color, label=f"{name}, area {ranking.auroc():.3f}")
+    axes.legend(loc="lower right", frameon=False)
+    save_figure(figure, path)
+
+
+def draw_precision_recall(levels: dict[str, Ranking], path: Path, title: str) -> None:
+    figure, axes = _axes(f"{title}: precision and recall", "recall", "precision")
+    for (name, ranking), color in zip(levels.items(), (DEFECTIVE, GOOD), strict=False):
+        x, y = _thinned(ranking.recall[1:], ranking.precision[1:])
+        f1, _ = ranking.f1_max()
+        text = f"{name}, AP {ranking.average_precision():.3f}, best F1 {f1:.3f}"
+        axes.plot(x, y, color=color, label=text)
+    axes.legend(loc="lower left", frameon=False)
+    save_figure(figure, path)
+
+
+def draw_histogram(
+    scores: np.ndarray, defective: np.ndarray, threshold: float | None, path: Path, title: str
+) -> None:
+    """Image scores [N] of good and of defective (bool [N]) pictures, and the threshold."""
+    figure, axes = _axes(f"{title}: image scores", "image score", "pictures", square=False)
+    bins = np.histogram_bin_edges(scores, bins=min(40, max(10, len(scores) // 3)))
+    groups = [("good", GOOD, scores[~defective]), ("defective", DEFECTIVE, scores[defective])]
+    for name, color, group in groups:
+        if len(group):
+            axes.hist(group, bins, color=color, alpha=0.65, label=f"{name} ({len(group)})")
+    if threshold is not None:
+        text = f"threshold {threshold:.4g}"
+        axes.axvline(threshold, color=INK, linewidth=1.2, linestyle="--", label=text)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False)
+    save_figure(figure, path)
+
+
+def _axes(title: str, x: str, y: str, square: bool = True):
+    figure = new_figure(5.2, 5.0) if square else new_figure(6.4, 4.0)
+    axes = figure.add_subplot()
+    axes.set_title(title, color=INK, fontsize=11, fontfamily=fonts(), parse_math=False)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    if square:
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    return figure, axes
+
+
+def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most about 2·POINTS of the curve's points: evenly in number and evenly along x."""
+    if len(x) <= 2 * POINTS:
+        return x, y
+    by_number = np.linspace(0, len(x) - 1, POINTS).astype(int)
+    along_x = np.searchsorted(x, np.linspace(x[0], x[-1], POINTS)).clip(max=len(x) - 1)
+    keep = np.union1d(by_number, along_x)
+    return x[keep], y[keep]

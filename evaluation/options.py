@@ -1,0 +1,16 @@
+"""Options that say what is drawn."""
+
+import argparse
+
+from common.options import add_boolean, whole
+
+
+def add_picture_options(parser: argparse.ArgumentParser, save_picture: bool) -> None:
+    group = parser.add_argument_group("drawing")
+    text = "save a sheet for each test picture: truth, heat map, mask, outline"
+    add_boolean(group, "--save_picture", save_picture, text)
+    group.add_argument(
+        "--num_pictures",
+        type=whole(1),
+        help="save so many sheets at most, drawn evenly from all kinds (default: all)",
+    )

@@ -1,0 +1,168 @@
+"""One sheet a picture: the picture, its truth, its heat map, its mask, its outline."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import binary_dilation, binary_erosion
+
+from evaluation.figure import INK, QUIET, fonts, new_figure, save_figure
+
+COLORS = "turbo"
+OPACITY = 0.2, 0.7  # of the heat map over the picture, at the scale's low and high end
+OUTLINE = np.array([255, 40, 30], np.uint8)
+PANEL = 2.5  # inches
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From which score to which the colours run, and from which on something is a defect.
+
+    The same for all pictures of a run: colours of two pictures can be compared. `threshold`
+    judges pictures, `pixel_threshold` pixels; both None where no threshold is known.
+    """
+
+    low: float
+    high: float
+    threshold: float | None = None
+    pixel_threshold: float | None = None
+
+    @classmethod
+    def around(cls, threshold: float, pixel_threshold: float, normal: float) -> "Scale":
+        """From `normal`, a usual score of a good pixel, with `threshold` in the middle."""
+        low = min(normal, threshold / 2)  # a poor model's threshold may lie among good pixels
+        return cls(low, 2 * threshold - low, threshold, pixel_threshold)
+
+    @classmethod
+    def unjudged(cls, unit: float) -> "Scale":
+        """No threshold is known: from half to three times `unit`, a usual training score."""
+        return cls(0.5 * unit, 3 * unit)
+
+    def region(self, score: float, anomaly_map: np.ndarray) -> np.ndarray:
+        """Where the defect is: bool [H,W]; empty exactly where the picture counts as good.
+
+        The pixel threshold suits pixels on average. A faint defect may lie below it all over;
+        then its worst pixels are shown, those that made the picture defective.
+        """
+        if score < self.threshold:
+            return np.zeros(anomaly_map.shape, bool)
+        worst = float(anomaly_map.max())
+        if worst >= self.pixel_threshold:
+            return anomaly_map >= self.pixel_threshold
+        return anomaly_map >= min(self.threshold, worst)
+
+
+VERDICTS = {True: "defective", False: "good", None: "unknown"}
+
+
+def verdict(score: float, threshold: float | None) -> str:
+    """`good`, `defective`, or `unknown` where there is no threshold."""
+    return VERDICTS[None if threshold is None else bool(score >= threshold)]
+
+
+class Sheet:
+    """Draws sheets for pictures of the same run; the figure is built once and filled anew."""
+
+    def __init__(self, scale: Scale, truth: bool):
+        self.scale = scale
+        panels = ["picture", "heat map"]
+        if truth:
+            panels.insert(1, "ground truth")
+        if scale.threshold is not None:
+            panels += ["predicted mask", "outline"]
+        self.panels = panels
+        self._size = None
+
+    def save(
+        self,
+        path: Path,
+        name: str,
+        picture: np.ndarray,
+        score: float,
+        anomaly_map: np.ndarray,
+        mask: np.ndarray | None = None,
+    ) -> None:
+        """`picture` uint8 [H,W,3]; `anomaly_map` float32 [H,W]; `mask` bool [H,W] or None."""
+        if self._size != anomaly_map.shape:
+            self._build(anomaly_map.shape)
+        contents = {"picture": picture, "heat map": self._heat(picture, anomaly_map)}
+        if self.scale.threshold is not None:
+            predicted = self.scale.region(score, anomaly_map)
+            contents["predicted mask"] = _black_and_white(predicted)
+            contents["outline"] = _outlined(picture, predicted)
+        unknown = mask is None
+        blank = np.full_like(picture, 235)
+        contents["ground truth"] = blank if unknown else _black_and_white(mask)
+        for panel, image in self._images.items():
+            image.set_data(contents[panel])
+        if "ground truth" in self._axes:
+            text = "ground truth: unknown" if unknown else "ground truth"
+            self._axes["ground truth"].set_title(text, fontsize=9, color=QUIET)
+        self._title.set_text(self._headline(name, score))
+        save_figure(self._figure, path)
+
+    def _headline(self, name: str, score: float) -> str:
+        threshold = self.scale.threshold
+        if threshold is None:
+            return f"{name}    score {score:.4g}, no threshold"
+        return (
+            f"{name}    score {score:.4g}, threshold {threshold:.4g}: {verdict(score, threshold)}"
+        )
+
+    def _build(self, size: tuple[int, int]) -> None:
+        self._size = size
+        height, width = size
+        tall = PANEL * min(1.5, height / width)
+        self._figure = new_figure(PANEL * len(self.panels) + 0.8, tall + 0.65)
+        self._title = self._figure.suptitle(" ", fontsize=10, color=INK, x=0.01, ha="left")
+        self._title.set(fontfamily=fonts(), parse_math=False)  # a `$` in a name is a `$`
+        axes = self._figure.subplots(1, len(self.panels), squeeze=False)[0]
+        self._axes = dict(zip(self.panels, axes, strict=True))
+        empty = np.zeros((*size, 3), np.uint8)
+        self._images = {}
+        for panel, place in self._axes.items():
+            place.set_axis_off()
+            place.set_title(panel, fontsize=9, color=QUIET)
+            self._images[panel] = place.imshow(empty, interpolation="nearest")
+        self._color_bar(axes)
+        self._figure.draw_without_rendering()
+        # The layout is found; keeping it halves the time of each sheet.
+        self._figure.set_layout_engine("none")
+
+    def _color_bar(self, axes) -> None:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        colors = ScalarMappable(Normalize(self.scale.low, self.scale.high), COLORS)
+        bar = self._figure.colorbar(
+            colors, ax=list(axes), extend="both", fraction=0.02, pad=0.01, shrink=0.95
+        )
+        bar.ax.tick_params(labelsize=8)
+        bar.outline.set_visible(False)
+        if self.scale.threshold is not None:
+            bar.ax.axhline(self.scale.threshold, color="black", linewidth=1.5)
+            bar.set_label("anomaly score (line: image threshold)", fontsize=8)
+        else:
+            bar.set_label("anomaly score (no threshold)", fontsize=8)
+
+    def _heat(self, picture: np.ndarray, anomaly_map: np.ndarray) -> np.ndarray:
+        from matplotlib import colormaps
+
+        span = max(self.scale.high - self.scale.low, 1e-12)
+        level = ((anomaly_map - self.scale.low) / span).clip(0, 1)
+        heat = colormaps[COLORS](level, bytes=True)[..., :3]
+        gray = picture.mean(axis=2, keepdims=True)  # so that only the heat has colour
+        opacity = np.interp(level, (0, 1), OPACITY)[..., None]
+        return (opacity * heat + (1 - opacity) * gray).astype(np.uint8)
+
+
+def _black_and_white(mask: np.ndarray) -> np.ndarray:
+    return np.repeat(np.where(mask, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The picture with a two-pixel line along the border of the mask."""
+    border = binary_dilation(mask) & ~binary_erosion(mask, border_value=1)
+    drawn = picture.copy()
+    drawn[border] = OUTLINE
+    return drawn
