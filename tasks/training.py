@@ -1,0 +1,86 @@
+"""Fit one model a category, and validate it if asked to."""
+
+import logging
+import time
+from pathlib import Path
+
+from common.files import writable_folder
+from common.logs import log_file
+from common.progress import progress
+from common.timing import phase
+from datasets.loader import Loader
+from datasets.options import category_names, open_category, preprocessing_from, source
+from datasets.samples import check_masks, require_training
+from datasets.transforms import BadPictureError, Preprocessing, picture_size
+from evaluation.report import Figures
+from models import build_detector, checkpoint
+from models.options import backbone_from
+from tasks.runs import each_category, log_phases, log_weights
+from tasks.validation import validate
+
+logger = logging.getLogger(__name__)
+
+
+def train_all(options) -> int:
+    """Train every category that the options name; the exit code."""
+    backbone, preprocessing = backbone_from(options), preprocessing_from(options)
+
+    def work(name: str) -> Figures | None:
+        with log_file(options.log_dir, name):
+            return train(options, name, backbone, preprocessing)
+
+    return each_category(category_names(options), work)
+
+
+def train(options, name: str, backbone: str, preprocessing: Preprocessing) -> Figures | None:
+    """Fit and save the model of category `name`; its figures with --val, else None."""
+    category = open_category(options, name)
+    require_training(category, source(options, name))
+    if options.val:
+        check_masks(category.test, options.skip_bad)
+    path = writable_folder(options.save_path / name) / "best.pdparams"
+    _warn_of_crop(preprocessing, category.train[0].path)
+
+    start = time.perf_counter()
+    with phase("start of the network"):
+        detector = build_detector(
+            options.method,
+            backbone=backbone,
+            pretrained_backbone=options.pretrained_backbone,
+            dims=options.dims,
+            seed=options.seed,
+            image_size=preprocessing.crop,
+            device=options.device,
+        )
+    log_weights(detector.record)
+    detector.record |= {"category": name, "preprocessing": preprocessing.record()}
+    loader = Loader(
+        category.train, preprocessing, options.batch_size, options.num_workers, options.skip_bad
+    )
+    batches = progress(loader, len(loader), f"fit {name}", size=lambda batch: len(batch.samples))
+    detector.fit(batch.images for batch in batches)
+    with phase("saving"):
+        checkpoint.save(path, *detector.state())
+    learned, seconds = len(loader) - len(loader.skipped), time.perf_counter() - start
+    logger.info("%s: learned from %d pictures in %.1f s", path, learned, seconds)
+    if loader.skipped:
+        logger.warning("%d pictures were skipped", len(loader.skipped))
+    log_phases()
+    if not options.val:
+        print(path)
+        return None
+    return validate(options, detector, category, path)
+
+
+def _warn_of_crop(preprocessing: Preprocessing, path: Path) -> None:
+    """Say so where the crop leaves out much of the pictures: nothing is found outside it."""
+    try:
+        size = picture_size(path)
+    except BadPictureError:
+        return  # the loader says so, or skips it
+    if (seen := preprocessing.seen(size)) < 0.7:
+        logger.warning(
+            "the crop sees %.0f %% of a %d×%d picture; for all of it give --resize and --img_size "
+            "a HEIGHTxWIDTH of the pictures' own shape",
+            *(100 * seen, *size),
+        )

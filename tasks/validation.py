@@ -1,0 +1,132 @@
+"""Score the test pictures of a category: figures, curves, sheets, thresholds."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UsageError
+from common.files import writable_folder
+from common.progress import progress
+from common.timing import phase
+from datasets.loader import Batch, Loader
+from datasets.options import category_names, open_category, source
+from datasets.samples import Category, Sample, check_masks
+from datasets.transforms import Preprocessing
+from evaluation import report
+from evaluation.pictures import Sheet
+from models import checkpoint, load_detector
+from models.options import find_model
+from tasks.runs import each_category, log_phases, log_weights
+
+logger = logging.getLogger(__name__)
+
+
+def validate_all(options) -> int:
+    """Validate the saved model of every category that the options name; the exit code."""
+    names = category_names(options)
+    if len(names) > 1 and options.model_path:
+        raise UsageError("--model_path names one model, --category several; name one category")
+    return each_category(names, lambda name: _validate_saved(options, name))
+
+
+def _validate_saved(options, name: str) -> report.Figures:
+    path = find_model(options.model_path, options.save_path, name)
+    detector = load_detector(path, options.device)
+    if (known := detector.record["category"]) != name:
+        logger.warning("%s was trained on category %s, not %s", path, known, name)
+    log_weights(detector.record)
+    return validate(options, detector, open_category(options, name), path)
+
+
+def validate(options, detector, category: Category, model_path: Path) -> report.Figures:
+    """Score the test set of `category`; write and print its figures, keep its thresholds."""
+    if not category.test:
+        where = source(options, category.name)
+        raise UsageError(f"{where}: no test pictures (test/good, test/<defect>)")
+    check_masks(category.test, options.skip_bad)
+    folder = writable_folder(options.save_path / category.name)
+    preprocessing = Preprocessing.from_record(detector.record["preprocessing"])
+    loader = Loader(
+        category.test,
+        preprocessing,
+        options.batch_size,
+        options.num_workers,
+        options.skip_bad,
+        masks=True,
+    )
+    pictures, keep = _keeper(preprocessing, _chosen(category.test, options))
+    what = f"validate {category.name}"
+    batches = progress(loader, len(loader), what, size=lambda batch: len(batch.samples))
+    tested = report.score_all(detector.score, batches, keep)
+    figures = report.measure(tested)
+    _keep_calibration(options, detector, tested, figures, model_path)
+    more = {"skipped": len(loader.skipped), "model": _about(detector.record, model_path)}
+    report.write_figures(folder, category.name, tested, figures, more)
+    _draw(pictures, tested, detector, folder / "pictures")
+    log_phases()
+    if loader.skipped:
+        logger.warning("%d pictures were skipped", len(loader.skipped))
+    print(f"{category.name}: {len(tested.paths)} test pictures, results in {folder}")
+    print(report.table(figures))
+    return figures
+
+
+def _keep_calibration(options, detector, tested, figures, model_path: Path) -> None:
+    """Thresholds into the model in memory, and into its file unless told not to."""
+    calibration = figures.calibration(tested.maps, tested.defective)
+    detector.record["calibration"] = calibration
+    if calibration and options.calibrate:
+        with phase("saving"):
+            checkpoint.save(model_path, *detector.state())
+        logger.info("thresholds for predict.py kept in %s", model_path)
+
+
+def _keeper(preprocessing: Preprocessing, chosen: set[Path]) -> tuple[dict, Callable]:
+    """A dict that fills with the pictures of `chosen`, uint8 [H,W,3], as batches pass."""
+    pictures = {}
+
+    def keep(batch: Batch) -> None:
+        wanted = [i for i, sample in enumerate(batch.samples) if sample.path in chosen]
+        kept = preprocessing.denormalize(batch.images[wanted])
+        pictures.update(zip((batch.samples[i].path for i in wanted), kept, strict=True))
+
+    return pictures, keep
+
+
+def _chosen(samples: list[Sample], options) -> set[Path]:
+    """Paths of the pictures to draw: all, or --num_pictures of them, in turn from each kind."""
+    if not options.save_picture:
+        return set()
+    shuffled = np.random.default_rng(options.seed).permutation(len(samples))
+    kinds: dict[str, list[Path]] = {}
+    for i in shuffled:
+        kinds.setdefault(samples[i].kind, []).append(samples[i].path)
+    turns = [(turn, kind, path) for kind, paths in kinds.items() for turn, path in enumerate(paths)]
+    return {path for _, _, path in sorted(turns)[: options.num_pictures]}
+
+
+def _draw(pictures: dict[Path, np.ndarray], tested, detector, folder: Path) -> None:
+    """A sheet for each of `pictures`, all with the same colours."""
+    if not pictures:
+        return
+    scale = report.scale_for(detector.record["calibration"], detector.score_scale)
+    sheet = Sheet(scale, truth=True)
+    rows = [i for i, path in enumerate(tested.paths) if path in pictures]
+    with phase("drawing"):
+        for i in progress(rows, len(rows), "draw", size=lambda _: 1):
+            path, kind = tested.paths[i], tested.kinds[i]
+            sheet.save(
+                folder / f"{kind}_{path.stem}.png",
+                f"{kind}/{path.name}",
+                pictures[path],
+                tested.scores[i],
+                tested.maps[i],
+                tested.masks[i],
+            )
+
+
+def _about(record: dict, path: Path) -> dict:
+    keys = ("method", "backbone", "layers", "weights", "dims", "seed", "n", "image_size")
+    return {"path": str(path), **{key: record[key] for key in keys if key in record}}

@@ -1,0 +1,43 @@
+"""Validate trained models: figures, curves and sheets for the test pictures of each category."""
+
+from pathlib import Path
+
+from common.errors import run
+from common.logs import start_logging
+from common.options import Parser, add_boolean, whole
+from datasets.options import add_data_options
+from evaluation.options import add_picture_options
+from models.options import add_device_option
+
+
+def parse_options():
+    parser = Parser(__doc__)
+    add_data_options(parser)
+    add_picture_options(parser, save_picture=True)
+    parser.add_argument(
+        "--model_path",
+        type=Path,
+        help="checkpoint, or its folder (default: <save_path>/<category>/best.pdparams)",
+    )
+    parser.add_argument(
+        "--save_path",
+        type=Path,
+        default=Path("output"),
+        help="results go to <save_path>/<category>",
+    )
+    add_boolean(parser, "--calibrate", True, "keep the thresholds found in the checkpoint")
+    parser.add_argument("--seed", type=whole(0), default=7, help="seed of the --num_pictures draw")
+    add_device_option(parser)
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse_options()
+    start_logging()
+    from tasks.validation import validate_all
+
+    return validate_all(options)
+
+
+if __name__ == "__main__":
+    run(main)
