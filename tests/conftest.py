@@ -1,0 +1,72 @@
+"""Scripts run in this process, and one small trained model that many tests look at."""
+
+import importlib
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from common.errors import run
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+def call(script: str, *arguments) -> Result:
+    """Run `train`, `val`, … as a command line would; the exit code and what was printed."""
+    module = importlib.import_module(script)
+    out, err = io.StringIO(), io.StringIO()
+    saved, sys.argv = sys.argv, [f"{script}.py", *map(str, arguments)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as exit:
+            run(module.main)
+    finally:
+        sys.argv = saved
+    return Result(exit.value.code, out.getvalue(), err.getvalue())
+
+
+def fails(result: Result, code: int, *words) -> None:
+    """Assert a one-line error with this exit code that names all of `words`."""
+    assert result.code == code, result.err
+    errors = [line for line in result.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, result.err
+    assert "Traceback" not in result.err
+    for word in words:
+        assert str(word) in errors[0], errors[0]
+
+
+SMALL = ("--resize", 64, "--img_size", 64, "--dims", 20, "--batch_size", 4)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Path:
+    """A small demo set: both categories, 8 training, 4 good and 2 × 4 defective pictures."""
+    from datasets.demo import generate
+
+    root = tmp_path_factory.mktemp("demo")
+    generate(root, size=96, train=8, good=4, defective=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(demo, tmp_path_factory) -> Path:
+    """The output of `train.py --val True --save_picture True` for the flange."""
+    output = tmp_path_factory.mktemp("trained")
+    result = call(
+        *("train", "--data_path", demo, "--category", "flange", "--save_path", output, *SMALL),
+        *("--val", "True", "--save_picture", "--log_dir", output / "logs"),
+    )
+    assert result.code == 0, result.err
+    (output / "stdout.txt").write_text(result.out)
+    return output

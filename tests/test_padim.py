@@ -1,0 +1,123 @@
+import numpy as np
+import paddle
+import pytest
+
+from common.errors import UsageError
+from models import build_detector, checkpoint, load_detector
+from models.extractor import Extractor, _dygraph
+
+SIZE = (64, 96)
+
+
+def pictures(n: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    flat = rng.standard_normal((1, 3, *SIZE))
+    return (flat + 0.2 * rng.standard_normal((n, 3, *SIZE))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def detector():
+    detector = build_detector(dims=20, image_size=SIZE, device="cpu")
+    detector.fit([pictures(8)[:5], pictures(8)[5:]])
+    return detector
+
+
+def test_scores_have_one_number_a_picture_and_one_a_pixel(detector):
+    scores = detector.score(pictures(3))
+    assert scores.image.shape == (3,)
+    assert scores.map.shape == (3, *SIZE)
+    assert scores.image.dtype == scores.map.dtype == np.float32
+    np.testing.assert_array_equal(scores.image, scores.map.max(axis=(1, 2)))
+
+
+def test_a_spot_is_found_where_it_is(detector):
+    spotted = pictures(2)
+    spotted[1, :, 30:42, 60:72] += 4
+    scores = detector.score(spotted)
+    y, x = np.unravel_index(scores.map[1].argmax(), SIZE)
+    assert scores.image[1] > 2 * scores.image[0]
+    assert 22 <= y <= 50
+    assert 52 <= x <= 80
+
+
+def test_a_score_depends_on_nothing_but_its_picture(detector):
+    batch = pictures(7, seed=5)
+    together = detector.score(batch)
+    for i in range(7):
+        alone = detector.score(batch[i : i + 1])
+        assert alone.image[0] == pytest.approx(together.image[i], rel=1e-5)
+        np.testing.assert_allclose(alone.map[0], together.map[i], rtol=1e-4)
+
+
+def test_batches_do_not_change_the_model(detector):
+    other = build_detector(dims=20, image_size=SIZE, device="cpu")
+    other.fit(np.split(pictures(8), 8))
+    np.testing.assert_allclose(
+        other.score(pictures(3)).image, detector.score(pictures(3)).image, rtol=1e-3
+    )
+
+
+def test_a_loaded_detector_scores_the_same(detector, tmp_path):
+    checkpoint.save(tmp_path / "best.pdparams", *detector.state())
+    loaded = load_detector(tmp_path / "best.pdparams", "cpu")
+    assert loaded.record["weights"] == detector.record["weights"]
+    assert loaded.gaussian.n == 8
+    ours, theirs = loaded.score(pictures(3)), detector.score(pictures(3))
+    np.testing.assert_allclose(ours.map, theirs.map, rtol=1e-6)
+
+
+def test_the_checkpoint_remembers_weights_and_channels(detector):
+    arrays, record = detector.state()
+    assert record["weights"]["name"] == "resnet18_tinyimagenet.safetensors"
+    assert len(record["weights"]["sha256"]) == 64
+    assert len(arrays["channels"]) == 20
+    assert not [key for key in arrays if "layer4" in key]
+
+
+def test_a_checkpoint_of_another_shape_is_refused(detector):
+    arrays, record = detector.state()
+    with pytest.raises(ValueError, match="do not fit"):
+        type(detector).from_state({**arrays, "mean": arrays["mean"][:, :5]}, record, "cpu")
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 97), (70, 100), (33, 35)])
+def test_the_grid_is_what_the_network_gives(size):
+    detector = build_detector(dims=200, image_size=size, device="cpu")
+    maps = detector._extract(np.zeros((1, 3, *size), np.float32))
+    assert maps[0].shape[2:] == detector.grid
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_one_picture_is_too_few(n):
+    detector = build_detector(dims=5, image_size=SIZE, device="cpu")
+    with pytest.raises(UsageError, match="at least 2"):
+        detector.fit([pictures(n)] if n else [])
+
+
+def test_more_dims_than_channels_is_wrong_use():
+    with pytest.raises(UsageError, match="448"):
+        build_detector(dims=449, image_size=SIZE, device="cpu")
+
+
+def test_channels_of_late_stages_alone_keep_the_finest_grid():
+    detector = build_detector(dims=1, seed=2, image_size=SIZE, device="cpu")
+    assert detector.embedding.channels[0] >= 192  # of layer3, whose own grid is 4 × 6
+    detector.fit([pictures(4)])
+    assert detector.gaussian.mean.shape == (16 * 24, 1)
+    assert detector.score(pictures(1)).map.shape == (1, *SIZE)
+
+
+def test_a_gpu_that_is_not_there_is_wrong_use():
+    if paddle.is_compiled_with_cuda():
+        pytest.skip("there may be a GPU")
+    with pytest.raises(UsageError, match="no CUDA"):
+        build_detector(device="gpu:0")
+
+
+def test_the_static_graph_computes_what_dygraph_computes(detector):
+    network = detector.network
+    images = pictures(2)
+    static, dygraph = Extractor(network, SIZE, "cpu")(images), _dygraph(network, "cpu")(images)
+    assert [stage.shape[1] for stage in static] == [64, 128, 256]
+    for one, other in zip(static, dygraph, strict=True):
+        assert np.linalg.norm(one - other) / np.linalg.norm(other) < 1e-4
