@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from common.errors import UsageError
-from datasets.samples import Category, Sample, find_mask, pictures_in
+from datasets.samples import Category, Sample, find_mask, masks_in, pictures_in
 
 DEFECT = "defect"
 
@@ -18,9 +18,12 @@ def open_folders(
     """A category from the folders given; masks are found by their pictures' names."""
     if masks is not None and not masks.is_dir():
         raise UsageError(f"--mask_dir {masks}: no such folder")
+    if masks is not None and abnormal is not None and masks.resolve() == abnormal.resolve():
+        raise UsageError(f"--mask_dir {masks}: masks must not lie among the pictures")
+    known = masks_in(masks)
     test = [Sample(path) for path in _pictures(test_normal, "--test_normal_dir")]
     for path in _pictures(abnormal, "--abnormal_dir"):
-        test.append(Sample(path, DEFECT, find_mask(path, masks)))
+        test.append(Sample(path, DEFECT, find_mask(path, known)))
     return Category(name, [Sample(path) for path in _pictures(normal, "--normal_dir")], test)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from common.errors import UsageError
-from datasets.samples import GOOD, Category, Sample, find_mask, pictures_in
+from datasets.samples import GOOD, Category, Sample, find_mask, masks_in, pictures_in
 
 
 def find_categories(data_path: Path) -> list[str]:
@@ -13,7 +13,7 @@ def find_categories(data_path: Path) -> list[str]:
             f"--data_path {data_path}: no such folder; expected one that holds category folders "
             "in MVTec AD's layout (<category>/train/good, <category>/test/…)"
         )
-    found = sorted(p.name for p in data_path.iterdir() if _is_category(p))
+    found = [name for name in _folders(data_path) if _is_category(data_path / name)]
     if not found:
         hint = (
             f"; it is a category itself: --data_path {data_path.parent} --category {data_path.name}"
@@ -41,19 +41,21 @@ def open_category(data_path: Path, name: str) -> Category:
     root = data_path / name
     train = [Sample(path) for path in _pictures(root / "train" / GOOD)]
     test = []
-    kinds = sorted(p.name for p in (root / "test").iterdir() if p.is_dir()) if _tested(root) else []
-    for kind in kinds:
-        masks = root / "ground_truth" / kind if kind != GOOD else None
+    for kind in _folders(root / "test"):
+        masks = masks_in(root / "ground_truth" / kind if kind != GOOD else None)
         test += [Sample(p, kind, find_mask(p, masks)) for p in _pictures(root / "test" / kind)]
     return Category(name, train, test)
 
 
-def _tested(root: Path) -> bool:
-    return (root / "test").is_dir()
+def _folders(folder: Path) -> list[str]:
+    """Names of the folders in `folder`, if it is there; hidden ones are tools' leavings."""
+    if not folder.is_dir():
+        return []
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _is_category(folder: Path) -> bool:
-    return (folder / "train" / GOOD).is_dir() or _tested(folder)
+    return (folder / "train" / GOOD).is_dir() or (folder / "test").is_dir()
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -65,8 +65,8 @@ def preprocessing_from(options: argparse.Namespace):
     smallest = (resize, resize) if isinstance(resize, int) else resize
     if crop[0] > smallest[0] or crop[1] > smallest[1]:
         raise UsageError(
-            f"--img_size {crop[0]}x{crop[1]} is larger than what --resize {resize} leaves; "
-            "make --resize at least as large"
+            f"--img_size {crop[0]}x{crop[1]} is larger than what --resize leaves "
+            f"({smallest[0]}x{smallest[1]}); make --resize at least as large"
         )
     if min(crop) < 32:
         raise UsageError(f"--img_size {size}: at least 32 pixels a side are needed")

@@ -4,7 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UsageError, WorkError
-from datasets.transforms import SUFFIXES, BadPictureError, picture_size
+from datasets.transforms import (
+    SUFFIXES,
+    BadPictureError,
+    picture_size,
+    read_mask,
+    read_picture,
+)
 
 GOOD = "good"
 
@@ -32,24 +38,27 @@ class Category:
 
 
 def pictures_in(folder: Path, recursive: bool = False) -> list[Path]:
-    """The picture files in `folder`, by their endings, sorted; hidden files are not pictures."""
+    """The picture files in `folder`, by their endings, sorted; hidden ones are not pictures."""
     found = folder.rglob("*") if recursive else folder.iterdir()
     return sorted(
-        p
-        for p in found
-        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
+        path
+        for path in found
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
     )
 
 
-def find_mask(picture: Path, folder: Path | None) -> Path | None:
-    """`<name>_mask.<ending>` or `<name>.<ending>` in `folder`, whichever comes first."""
-    if folder is None:
-        return None
-    for stem in (f"{picture.stem}_mask", picture.stem):
-        for suffix in sorted(SUFFIXES):
-            if (path := folder / f"{stem}{suffix}").is_file():
-                return path
-    return None
+def masks_in(folder: Path | None) -> dict[str, Path]:
+    """The mask files in `folder`, if it is there, by their names without ending."""
+    if folder is None or not folder.is_dir():
+        return {}
+    return {path.stem: path for path in reversed(pictures_in(folder))}
+
+
+def find_mask(picture: Path, masks: dict[str, Path]) -> Path | None:
+    """`<name>_mask` or `<name>` of `masks_in`, whichever comes first."""
+    return masks.get(f"{picture.stem}_mask") or masks.get(picture.stem)
 
 
 def require_training(category: Category, where: Path) -> None:
@@ -67,7 +76,10 @@ def check_masks(samples: list[Sample], skip_bad: bool = False) -> None:
         if sample.mask is None:
             continue
         try:
-            picture, mask = picture_size(sample.path), picture_size(sample.mask)
+            if picture_size(sample.path) == picture_size(sample.mask):
+                continue
+            # Orientation may stand behind the pixels, where only decoding finds it.
+            picture, mask = read_picture(sample.path).size, read_mask(sample.mask).shape[::-1]
         except BadPictureError:
             if skip_bad:
                 continue

@@ -41,15 +41,12 @@ class Preprocessing:
 
     def picture(self, path: Path) -> np.ndarray:
         """uint8 RGB [H,W,3] of the file, resized (bilinear, antialiased) and cropped."""
-        image = read_picture(path)
-        resized = image.resize(self._resized(image.size), Image.Resampling.BILINEAR)
-        return np.asarray(self._cropped(resized))
+        return np.asarray(self._fitted(read_picture(path), Image.Resampling.BILINEAR))
 
     def mask(self, path: Path) -> np.ndarray:
         """bool [H,W] of a mask file, by nearest neighbour, so that it stays a mask."""
         image = Image.fromarray(read_mask(path).view(np.uint8))
-        resized = image.resize(self._resized(image.size), Image.Resampling.NEAREST)
-        return np.asarray(self._cropped(resized)).astype(bool)
+        return np.asarray(self._fitted(image, Image.Resampling.NEAREST)).astype(bool)
 
     def normalize(self, picture: np.ndarray) -> np.ndarray:
         """uint8 [H,W,3] → float32 [3,H,W]."""
@@ -78,16 +75,27 @@ class Preprocessing:
             return tuple(max(self.resize, round(side * scale)) for side in size)
         return self.resize[1], self.resize[0]
 
-    def _cropped(self, image: Image.Image) -> Image.Image:
-        height, width = self.crop
-        left, top = (image.width - width) // 2, (image.height - height) // 2
-        return image.crop((left, top, left + width, top + height))
+    def _fitted(self, image: Image.Image, resample: Image.Resampling) -> Image.Image:
+        """Resized and cropped in one step: what the crop leaves out is never computed.
+
+        The filter reaches across the border of `box`, so that every pixel is that of resizing
+        all and cropping then.
+        """
+        resized = self._resized(image.size)
+        sides = []
+        for full, small, side in zip(image.size, resized, self.crop[::-1], strict=True):
+            start = (small - side) // 2
+            sides.append((start * full / small, min(full, (start + side) * full / small)))
+        (left, right), (top, bottom) = sides
+        return image.resize(self.crop[::-1], resample, box=(left, top, right, bottom))
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """(width, height) from the file's header, orientation honoured, without decoding."""
+    """(width, height), orientation honoured; from the header alone where it tells."""
     with _opened(path) as image:
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        if image.format == "TIFF":  # some versions of Pillow turn its size themselves
+            return ImageOps.exif_transpose(image).size
+        turned = "exif" in image.info and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return image.size[::-1] if turned else image.size
 
 
@@ -98,13 +106,17 @@ def read_picture(path: Path) -> Image.Image:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """bool [H,W]: above half of the mask's own maximum, so that 0/1 and 0/255 both work."""
+    """bool [H,W]: labels above 0; in masks that may have soft edges, above half of the maximum.
+
+    Colours count by their strongest channel. Palettes and small numbers (up to 127) are labels.
+    """
     with _opened(path) as image:
         image = ImageOps.exif_transpose(image)
-        # Palette masks hold labels, which are the indices and not the colours.
-        plain = image.mode in ("P", "L", "1") or image.mode.startswith(("I", "F"))
-        values = np.asarray(image if plain else image.convert("RGB").convert("L"))
-    return values > values.max() / 2
+        plain = image.mode in ("L", "1") or image.mode.startswith(("I", "F"))
+        values = np.asarray(image if plain else _rgb(image))
+        values = np.nan_to_num(values if plain else values.max(axis=2))
+        labels = image.mode in ("P", "1") or values.max() < 128
+    return values > (0 if labels else values.max() / 2)
 
 
 @contextmanager
@@ -134,4 +146,10 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
         if values.min() < 0 or values.max() > 65535:
             raise BadPictureError(f"{path}: values outside 0…65535; save it with 8 or 16 bits")
         image = Image.fromarray((values >> 8).astype(np.uint8))
+    return _rgb(image)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # which Pillow asks for, to drop the transparency then
     return image.convert("RGB")

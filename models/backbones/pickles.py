@@ -8,6 +8,7 @@ hold tensors. PyTorch itself is not needed.
 import codecs
 import io
 import pickle
+import re
 import struct
 import zipfile
 from collections import OrderedDict
@@ -111,10 +112,30 @@ def _elements(raw, kind: _Storage, count: int) -> np.ndarray:
 
 
 class _Bfloat16:
-    """A bfloat16 storage, widened once its tensors are cut (the bytes may come later)."""
+    """A bfloat16 storage: its tensors stay bits until all bytes are there."""
 
     def __init__(self, halves: np.ndarray):
         self.halves = halves
+
+
+class Later:
+    """A tensor whose array is made by `array()` once the whole pickle is read."""
+
+    def array(self) -> np.ndarray:
+        raise NotImplementedError
+
+
+class _Bfloat16Tensor(Later):
+    def __init__(self, halves: np.ndarray):
+        self.halves = halves
+
+    def array(self) -> np.ndarray:
+        return widened(self.halves)
+
+
+def widened(halves: np.ndarray) -> np.ndarray:
+    """bfloat16 bits, uint16 → float32, exactly."""
+    return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 def _rebuild_tensor(storage, offset, size, stride, *_):
@@ -124,26 +145,50 @@ def _rebuild_tensor(storage, offset, size, stride, *_):
         raise ValueError("a tensor reaches beyond its storage")
     strides = [step * array.itemsize for step in stride]
     view = np.lib.stride_tricks.as_strided(array[offset:], size, strides, writeable=False)
-    return Bfloat16Tensor(view) if isinstance(storage, _Bfloat16) else view
-
-
-class Bfloat16Tensor:
-    """A tensor of bfloat16 bits [..] uint16; `numpy()` widens it to float32, exactly."""
-
-    def __init__(self, halves: np.ndarray):
-        self.halves = halves
-
-    def numpy(self) -> np.ndarray:
-        return (self.halves.astype(np.uint32) << 16).view(np.float32)
+    return _Bfloat16Tensor(view) if isinstance(storage, _Bfloat16) else view
 
 
 def _rebuild_parameter(data, *_):
     return data
 
 
-def _reconstruct(subtype, shape, kind):
-    """numpy's own array constructor, for plain arrays only."""
-    return np.ndarray.__new__(np.ndarray, shape, kind)
+class _Dtype:
+    """Stands for `numpy.dtype`, whose own constructor and state can be made to read any memory."""
+
+    def __init__(self, code: str, *_):
+        if not isinstance(code, str) or not re.fullmatch(r"[<>|=]?[fiub][1248]", code):
+            raise UnsafePickleError(f"arrays of type {code!r}")
+        self.code = code
+
+    def __setstate__(self, state):
+        self.order = state[1] if state[1] in ("<", ">") else "="
+
+    def numpy(self) -> np.dtype:
+        return np.dtype(self.code).newbyteorder(getattr(self, "order", "="))
+
+
+class _NumpyArray(Later):
+    """Stands for a numpy array: its shape, type and bytes, checked against each other."""
+
+    def __init__(self, *_):
+        self.content = None
+
+    def __setstate__(self, state):
+        _, shape, kind, fortran, raw = state
+        if not isinstance(kind, _Dtype) or not isinstance(raw, bytes):
+            raise UnsafePickleError("an array that is not plain numbers")
+        flat = np.frombuffer(raw, kind.numpy())
+        self.content = flat.reshape(shape, order="F" if fortran else "C")
+
+    def array(self) -> np.ndarray:
+        if self.content is None:
+            raise ValueError("an array without its content")
+        return self.content
+
+
+def _ndarray(*_):
+    """`numpy.ndarray` is named as the type to reconstruct, never called by a real file."""
+    raise UnsafePickleError("numpy.ndarray as a function")
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -158,10 +203,10 @@ ALLOWED = {
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _NumpyArray,
+    ("numpy._core.multiarray", "_reconstruct"): _NumpyArray,
+    ("numpy", "ndarray"): _ndarray,
+    ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _encode,
     ("builtins", "tuple"): tuple,
     ("__builtin__", "tuple"): tuple,

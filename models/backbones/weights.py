@@ -104,12 +104,13 @@ def convert(state: dict, backbone: str, path: Path) -> dict:
 def _reader(path: Path):
     with path.open("rb") as file:
         head = file.read(9)
+    # A safetensors header's length comes first, whose low bytes may look like anything.
+    if head[4:] == bytes(4) + b"{":
+        return _read_safetensors
     if head[:2] == b"PK":
         return pickles.read_torch_zip
     if head[:1] == b"\x80":
         return pickles.read_pickle
-    if head[8:9] == b"{":
-        return _read_safetensors
     if head[:4] == bytes(4):
         raise ValueError("a parameter stream of a static graph, which holds no names")
     raise ValueError("no known format")
@@ -123,25 +124,27 @@ def _read_safetensors(path: Path) -> dict:
 
 def _flat(state) -> dict:
     """The state dict itself, without the containers training scripts put around it."""
-    while isinstance(state, dict):
-        inner = next(
-            (state[k] for k in ("state_dict", "model") if isinstance(state.get(k), dict)), None
-        )
-        if inner is None:
+    for _ in range(3):
+        if not isinstance(state, dict):
             break
-        state = inner
+        inner = (state.get(key) for key in ("state_dict", "model"))
+        state = next((value for value in inner if isinstance(value, dict)), state)
     if not isinstance(state, dict) or not state:
         raise ValueError("holds no state dict")
-    arrays = {key: _array(value) for key, value in state.items()}
+    arrays = {key: _array(value) for key, value in state.items() if isinstance(key, str)}
     return {key: array for key, array in arrays.items() if array is not None}
 
 
-def _array(value):
-    if isinstance(value, pickles.Bfloat16Tensor):
-        return value.numpy()
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
-        return value[1]  # (name, array): how older Paddle saves a tensor
-    return value if isinstance(value, np.ndarray) else None
+def _array(value) -> np.ndarray | None:
+    """The numbers of a tensor, however its file holds it; None for what is no tensor."""
+    if isinstance(value, tuple) and len(value) == 2:
+        value = value[1]  # (name, array): how older Paddle saves a tensor
+    if isinstance(value, pickles.Later):
+        value = value.array()
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+        return None
+    # Paddle has no 16-bit unsigned numbers: it saves bfloat16 as such.
+    return pickles.widened(value) if value.dtype == np.uint16 else value
 
 
 def _sha256(path: Path) -> str:
@@ -156,7 +159,8 @@ def save_half(state: dict, path: Path) -> None:
     """Write `state` as float16 safetensors; every float must fit float16's range."""
     from safetensors.numpy import save_file
 
-    halves = {key: array.astype(np.float16) for key, array in state.items()}
+    # safetensors writes memory as it lies: a transposed array would come out scrambled.
+    halves = {key: np.ascontiguousarray(array, np.float16) for key, array in state.items()}
     overflow = [key for key, array in halves.items() if not np.isfinite(array).all()]
     if overflow:
         raise WorkError(f"{path}: beyond float16's range: {', '.join(overflow)}")
