@@ -12,7 +12,7 @@ def start_logging() -> None:
     """Messages of level INFO and above on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Console())
-    handler.addFilter(_not_beside_a_bar)
+    handler.addFilter(_for_the_console)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
@@ -27,6 +27,10 @@ def log_file(folder: Path, name: str):
     logging.getLogger().addHandler(handler)
     try:
         yield
+    except Exception as error:
+        failure = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": error}
+        handler.handle(logging.makeLogRecord(failure))  # stderr gets it from `errors.run`
+        raise
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
@@ -38,6 +42,8 @@ class _Console(logging.Formatter):
         return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"
 
 
-def _not_beside_a_bar(record: logging.LogRecord) -> bool:
-    """On a terminal a bar shows what these lines would say."""
+def _for_the_console(record: logging.LogRecord) -> bool:
+    """Not what is for the log file alone, nor what a bar on a terminal shows already."""
+    if getattr(record, "file_only", False):
+        return False
     return not (getattr(record, "progress", False) and sys.stderr.isatty())

@@ -1,8 +1,11 @@
 """Fit one model a category, and validate it if asked to."""
 
 import logging
+import platform
 import time
 from pathlib import Path
+
+import paddle
 
 from common.files import writable_folder
 from common.logs import log_file
@@ -34,6 +37,7 @@ def train_all(options) -> int:
 
 def train(options, name: str, backbone: str, preprocessing: Preprocessing) -> Figures | None:
     """Fit and save the model of category `name`; its figures with --val, else None."""
+    _log_settings(options)
     category = open_category(options, name)
     require_training(category, source(options, name))
     if options.val:
@@ -70,6 +74,13 @@ def train(options, name: str, backbone: str, preprocessing: Preprocessing) -> Fi
         print(path)
         return None
     return validate(options, detector, category, path)
+
+
+def _log_settings(options) -> None:
+    """What it takes to repeat this run, into the log file."""
+    versions = f"Python {platform.python_version()}, Paddle {paddle.__version__}"
+    settings = ", ".join(f"{key} {value}" for key, value in vars(options).items())
+    logger.info("%s; options: %s", versions, settings, extra={"file_only": True})
 
 
 def _warn_of_crop(preprocessing: Preprocessing, path: Path) -> None:

@@ -39,6 +39,7 @@ def test_training_writes_model_figures_sheets_and_log(trained):
     log = (trained / "logs" / "flange.log").read_text()
     assert "weights: resnet18_tinyimagenet.safetensors of resnet18 (embedded), SHA-256" in log
     assert "fit flange: 8/8 pictures" in log
+    assert "dims 20" in log
     assert "statistics" in log
 
 
@@ -171,6 +172,12 @@ def test_runs_add_to_the_log(demo, tmp_path):
     for _ in range(2):
         assert train(tmp_path, "--data_path", demo, "--category", "weave").code == 0
     assert (tmp_path / "logs/weave.log").read_text().count("learned from 8 pictures") == 2
+
+
+def test_a_failure_is_in_the_log(demo, tmp_path):
+    result = train(tmp_path, "--data_path", demo, "--category", "weave", "--dims", 449)
+    assert result.err.count("--dims 449") == 1
+    assert "ERROR --dims 449" in (tmp_path / "logs/weave.log").read_text()
 
 
 def test_a_run_leaves_no_log_handler_behind(trained):
