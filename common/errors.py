@@ -24,6 +24,10 @@ def run(main: Callable[[], int | None]) -> None:
     except (UsageError, WorkError) as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2 if isinstance(error, UsageError) else 1
+    except ModuleNotFoundError as error:
+        hint = "pip install -r requirements.txt, in the environment that runs this"
+        print(f"error: the package {error.name} is not installed: {hint}", file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         code = 130

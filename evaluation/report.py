@@ -1,6 +1,7 @@
 """From scored test pictures to figures, verdicts, files and lines on stdout."""
 
 import csv
+import importlib
 import json
 import logging
 from collections.abc import Callable, Iterable
@@ -81,6 +82,8 @@ def score_all(score: Callable, batches: Iterable, keep: Callable) -> Tested:
 
 def measure(tested: Tested) -> Figures:
     """All figures; says in a line what is left out and why."""
+    with phase("start of scikit-learn"):
+        importlib.import_module("sklearn.metrics")
     with phase("metrics"):
         image = rank(np.array(tested.defective), np.array(tested.scores))
         if image is None:

@@ -1,0 +1,43 @@
+"""On real pictures, where MVTEC_PATH names MVTec AD: the figures that the README promises."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import call
+
+MVTEC = os.environ.get("MVTEC_PATH")
+pytestmark = pytest.mark.skipif(
+    not MVTEC or not (Path(MVTEC) / "bottle").is_dir(), reason="MVTEC_PATH names no MVTec AD"
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("bottle")
+    result = call(
+        *("train", "--data_path", MVTEC, "--category", "bottle", "--save_path", output),
+        *("--log_dir", output, "--val", "True"),
+    )
+    assert result.code == 0, result.err
+    return output / "bottle"
+
+
+def test_bottle_reaches_its_figures(trained):
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["pictures"] == {"good": 20, "defective": 63}
+    assert metrics["image"]["auroc"] >= 0.985
+    assert metrics["pixel"]["auroc"] >= 0.970
+    assert metrics["pixel"]["aupro"] >= 0.90
+
+
+def test_alone_or_in_its_folder_a_picture_has_the_same_score(trained):
+    folder = Path(MVTEC) / "bottle/test/contamination"
+    options = ("--model_path", trained, "--json", "--no-save_picture", "--picture_path")
+    together = [json.loads(line) for line in call("predict", *options, folder).lines]
+    for row in together[::7]:
+        alone = json.loads(call("predict", *options, row["path"]).out)
+        assert alone["score"] == pytest.approx(row["score"], rel=1e-5)
+        assert alone["verdict"] == row["verdict"]

@@ -1,0 +1,55 @@
+"""The documents say what is so."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import call
+
+ROOT = Path(__file__).resolve().parent.parent
+READMES = ("README.md", "README_cn.md")
+
+
+def requirements(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text().splitlines()
+    pinned = [re.match(r"([a-z-]+)>=(\S+)", line) for line in lines]
+    return {match[1]: match[2] for match in pinned if match}
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_every_dependency_has_its_reason(readme):
+    text = (ROOT / readme).read_text()
+    for package in requirements("requirements.txt"):
+        assert f"\n| {package} |" in text
+
+
+def test_the_gpu_requirements_are_a_twin():
+    cpu, gpu = requirements("requirements.txt"), requirements("requirements-gpu.txt")
+    cpu["paddlepaddle-gpu"] = cpu.pop("paddlepaddle")
+    assert {k: v.split(",")[0] for k, v in gpu.items()} == cpu
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_every_option_named_is_there(readme):
+    known = "".join(call(script, "--help").out for script in ("train", "val", "predict"))
+    named = set(re.findall(r"--[a-z][a-z_-]+", (ROOT / readme).read_text()))
+    assert named - set(re.findall(r"--[a-z][a-z_-]+", known)) <= {"--help"}
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_every_link_leads_somewhere(readme):
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / readme).read_text()):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_two_commands_come_first(readme):
+    text = (ROOT / readme).read_text()
+    assert text.index("make demo") < text.index("make test") < 1500
+
+
+def test_the_model_card_has_the_weights_hash():
+    weights = (ROOT / "models/weights/resnet18_tinyimagenet.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() in (ROOT / "models/weights/README.md").read_text()
