@@ -4,7 +4,7 @@ from pathlib import Path
 
 from common.errors import run
 from common.logs import start_logging
-from common.options import Parser, add_boolean, checked, finite
+from common.options import Parser, add_boolean, checked, folder_name, positive
 from datasets.options import add_loading_options
 from models.options import add_device_option
 
@@ -22,7 +22,11 @@ def parse_options():
         type=Path,
         help="checkpoint, or its folder (default: output/<category>/best.pdparams)",
     )
-    parser.add_argument("--category", help="which model below ./output (default: the only one)")
+    parser.add_argument(
+        "--category",
+        type=checked(folder_name),
+        help="which model below ./output (default: the only one)",
+    )
     parser.add_argument(
         "--save_path",
         type=Path,
@@ -31,9 +35,9 @@ def parse_options():
     add_boolean(parser, "--save_picture", True, "save a sheet for each picture")
     parser.add_argument(
         "--threshold",
-        type=checked(finite),
-        help="image score from which a picture is defective (default: that of the model's last "
-        "validation; where there is none, the verdict is `unknown`)",
+        type=checked(positive),
+        help="image score from which a picture is defective (default: the one that validation "
+        "kept in the model; where there is none, the verdict is `unknown`)",
     )
     add_boolean(parser, "--json", False, "print JSON lines in place of text")
     parser.add_argument("--save_map", type=Path, metavar="DIR", help="save raw maps there, .npy")

@@ -5,9 +5,14 @@ from pathlib import Path
 from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, add_boolean
-from datasets.options import add_data_options, add_size_options
+from datasets.options import (
+    add_data_options,
+    add_size_options,
+    category_names,
+    preprocessing_from,
+)
 from evaluation.options import add_picture_options
-from models.options import add_model_options
+from models.options import add_model_options, backbone_from
 
 
 def parse_options():
@@ -36,9 +41,10 @@ def parse_options():
 def main() -> int:
     options = parse_options()
     start_logging()
+    settings = category_names(options), backbone_from(options), preprocessing_from(options)
     from tasks.training import train_all
 
-    return train_all(options)
+    return train_all(options, *settings)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, add_boolean, whole
-from datasets.options import add_data_options
+from datasets.options import add_data_options, category_names
 from evaluation.options import add_picture_options
 from models.options import add_device_option
 
@@ -25,7 +25,12 @@ def parse_options():
         default=Path("output"),
         help="results go to <save_path>/<category>",
     )
-    add_boolean(parser, "--calibrate", True, "keep the thresholds found in the checkpoint")
+    add_boolean(
+        parser,
+        "--calibrate",
+        None,
+        "keep the thresholds found in the model (default: if it was trained on this category)",
+    )
     parser.add_argument("--seed", type=whole(0), default=7, help="seed of the --num_pictures draw")
     add_device_option(parser)
     return parser.parse_args()
@@ -34,9 +39,10 @@ def parse_options():
 def main() -> int:
     options = parse_options()
     start_logging()
+    names = category_names(options)
     from tasks.validation import validate_all
 
-    return validate_all(options)
+    return validate_all(options, names)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,27 @@
 """Files that are either whole or not there."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import UsageError, WorkError
+
+
+def save_arrays(path: Path, arrays: dict, metadata: dict[str, str]) -> None:
+    """Write `arrays` (name → numpy array, of any memory layout) as one safetensors file."""
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    # safetensors writes memory as it lies: a transposed array would come out scrambled.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with whole_file(path) as temporary:
+        try:
+            save_file(contiguous, temporary, metadata)
+        except SafetensorError as error:
+            raise WorkError(f"{path}: cannot be written: {error}") from error
 
 
 @contextmanager
@@ -15,7 +31,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     A kill at any moment leaves the old file or the new one. The temporary name keeps the
     ending, by which libraries choose the format. Raises WorkError where writing fails.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
@@ -33,7 +49,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def writable_folder(path: Path, option: str = "--save_path") -> Path:
     """Make the folder `path` and prove that files can be written there, before the work."""
-    probe = path / f".{os.getpid()}.tmp"
+    probe = path / f".{secrets.token_hex(4)}.tmp"
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe.touch()

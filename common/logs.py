@@ -5,6 +5,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.errors import UsageError
 from common.files import writable_folder
 
 
@@ -21,14 +22,18 @@ def start_logging() -> None:
 @contextmanager
 def log_file(folder: Path, name: str):
     """All messages also into `<folder>/<name>.log`, behind those of earlier runs."""
-    writable_folder(folder, "--log_dir")
-    handler = logging.FileHandler(folder / f"{name}.log", encoding="utf-8")
+    path = writable_folder(folder, "--log_dir") / f"{name}.log"
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"--log_dir: {path}: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield
-    except Exception as error:
-        failure = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": error}
+    except BaseException as error:
+        text = str(error) or type(error).__name__
+        failure = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": text}
         handler.handle(logging.makeLogRecord(failure))  # stderr gets it from `errors.run`
         raise
     finally:

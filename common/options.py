@@ -45,7 +45,9 @@ class _Boolean(argparse.Action):
         setattr(namespace, self.dest, (text in TRUE) != negated)
 
 
-def add_boolean(parser: argparse.ArgumentParser, name: str, default: bool, help: str) -> None:
+def add_boolean(
+    parser: argparse.ArgumentParser, name: str, default: bool | None, help: str
+) -> None:
     parser.add_argument(name, action=_Boolean, default=default, help=help)
 
 
@@ -82,12 +84,21 @@ def side_or_size(text: str) -> int | tuple[int, int]:
     return sides[0] if len(sides) == 1 else tuple(sides)
 
 
-def finite(text: str) -> float:
-    """A number, neither infinite nor NaN."""
+def positive(text: str) -> float:
+    """A number above 0, neither infinite nor NaN."""
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"expected a number, got {text!r}")
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"expected a number above 0, got {text!r}")
     return number
+
+
+def folder_name(text: str) -> str:
+    """A name that makes one folder, and one line of output."""
+    if text in ("", ".", "..") or set(text) & set("/\\") or not text.isprintable():
+        raise ValueError(f"expected a plain name, got {text!r}")
+    if len(text.encode()) > 200:
+        raise ValueError(f"expected a name of at most 200 bytes, got {len(text.encode())}")
+    return text

@@ -85,8 +85,9 @@ class Loader:
     def _decode(self, sample: Sample) -> tuple:
         start = time.perf_counter()
         image = self.preprocessing.normalize(self.preprocessing.picture(sample.path))
-        phase.add("decoding (in threads)", time.perf_counter() - start)
-        return sample, image, self._mask(sample)
+        mask = self._mask(sample)
+        phase.add("decoding (threads' time)", time.perf_counter() - start)
+        return sample, image, mask
 
     def _mask(self, sample: Sample) -> np.ndarray | None:
         if not self.masks:
@@ -103,6 +104,8 @@ class Loader:
         elif self.skip_bad and isinstance(error, BadPictureError):
             self.skipped.append(error)
             logger.warning("skipped: %s", error)
+        elif isinstance(error, BadPictureError):
+            raise BadPictureError(f"{error}, or go on without it by --skip_bad") from error
         else:
             raise error
 

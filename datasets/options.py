@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from common.errors import UsageError
-from common.options import add_boolean, checked, side_or_size, whole
+from common.options import add_boolean, checked, folder_name, side_or_size, whole
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--category",
+        type=checked(folder_name),
         help="a category folder in --data_path, or `all` (default: all); with plain folders "
         "the model's name (default: custom)",
     )
@@ -80,6 +81,10 @@ def category_names(options: argparse.Namespace) -> list[str]:
     if _plain(options):
         if options.data_path is not None:
             raise UsageError("--data_path and plain folders (--normal_dir …) exclude each other")
+        if options.mask_dir is not None and options.abnormal_dir is None:
+            raise UsageError("--mask_dir: masks of what? name the pictures by --abnormal_dir")
+        if options.category == "all":
+            raise UsageError("--category all: with plain folders there is one; give it a name")
         return [options.category or "custom"]
     return mvtec.choose_categories(_data_path(options), options.category or "all")
 

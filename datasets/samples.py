@@ -1,5 +1,7 @@
 """What a data set is made of: pictures, their labels, their masks."""
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,14 +41,27 @@ class Category:
 
 def pictures_in(folder: Path, recursive: bool = False) -> list[Path]:
     """The picture files in `folder`, by their endings, sorted; hidden ones are not pictures."""
-    found = folder.rglob("*") if recursive else folder.iterdir()
     return sorted(
         path
-        for path in found
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
+        for path in (_below(folder) if recursive else folder.iterdir())
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files below `folder`, through links too; OSError where a folder may not be read."""
+
+    def refuse(error: OSError):
+        raise error
+
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        real = Path(root).resolve()
+        folders[:] = (
+            [name for name in folders if not name.startswith(".")] if real not in seen else []
+        )
+        yield from (Path(root) / name for name in files if real not in seen)
+        seen.add(real)  # a link may lead back up
 
 
 def masks_in(folder: Path | None) -> dict[str, Path]:

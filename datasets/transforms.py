@@ -94,7 +94,8 @@ def picture_size(path: Path) -> tuple[int, int]:
     """(width, height), orientation honoured; from the header alone where it tells."""
     with _opened(path) as image:
         if image.format == "TIFF":  # some versions of Pillow turn its size themselves
-            return ImageOps.exif_transpose(image).size
+            width, height, orientation = (image.tag_v2.get(tag, 1) for tag in (256, 257, 274))
+            return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
         turned = "exif" in image.info and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return image.size[::-1] if turned else image.size
 
@@ -131,7 +132,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "no known picture format" if unknown else error
         raise BadPictureError(
-            f"{path}: does not decode ({reason}); replace it, or leave it out by --skip_bad"
+            f"{path}: does not decode ({reason}); replace or remove it"
         ) from error
 
 

@@ -16,7 +16,7 @@ def draw_roc(levels: dict[str, Ranking], path: Path, title: str) -> None:
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":")
     for (name, ranking), color in zip(levels.items(), (DEFECTIVE, GOOD), strict=False):
         x, y = _thinned(ranking.fpr, ranking.recall)
-        axes.plot(x, y, color=color, label=f"{name}, area {ranking.auroc():.3f}")
+        axes.plot(x, y, color=color, label=f"{name}, area {ranking.auroc:.3f}")
     axes.legend(loc="lower right", frameon=False)
     save_figure(figure, path)
 
@@ -25,8 +25,8 @@ def draw_precision_recall(levels: dict[str, Ranking], path: Path, title: str) ->
     figure, axes = _axes(f"{title}: precision and recall", "recall", "precision")
     for (name, ranking), color in zip(levels.items(), (DEFECTIVE, GOOD), strict=False):
         x, y = _thinned(ranking.recall[1:], ranking.precision[1:])
-        f1, _ = ranking.f1_max()
-        text = f"{name}, AP {ranking.average_precision():.3f}, best F1 {f1:.3f}"
+        f1, _ = ranking.f1_max
+        text = f"{name}, AP {ranking.average_precision:.3f}, best F1 {f1:.3f}"
         axes.plot(x, y, color=color, label=text)
     axes.legend(loc="lower left", frameon=False)
     save_figure(figure, path)

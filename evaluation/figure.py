@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -42,6 +44,22 @@ def fonts() -> list[str]:
 
     installed = {font.name for font in fontManager.ttflist}
     return ["DejaVu Sans", *(name for name in WIDE_FONTS if name in installed)]
+
+
+def target_names(names: Iterable[Path], suffix: str) -> list[Path]:
+    """A name with `suffix` for each relative name: its own where that is clear, never one twice."""
+    names = list(names)
+    wanted = Counter(name.with_suffix(suffix) for name in names)
+    taken, targets = set(), []
+    for name in names:
+        target = name.with_suffix(suffix)
+        if wanted[target] > 1:
+            target = name.with_name(name.name + suffix)  # part.png and part.jpg in one folder
+        while target in taken:
+            target = target.with_name(f"_{target.name}")
+        taken.add(target)
+        targets.append(target)
+    return targets
 
 
 def save_figure(figure, path: Path) -> None:

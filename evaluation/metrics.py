@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import label
@@ -9,7 +10,7 @@ from scipy.ndimage import label
 FPR_LIMIT = 0.3  # up to which AUPRO integrates (Bergmann et al. 2021, section 5.2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ranking:
     """How scores separate defective from good, one point for each distinct score.
 
@@ -21,37 +22,41 @@ class Ranking:
     tp: np.ndarray
     fp: np.ndarray
 
-    @property
+    @cached_property
     def fpr(self) -> np.ndarray:
         return self.fp / self.fp[-1]
 
-    @property
+    @cached_property
     def recall(self) -> np.ndarray:
         return self.tp / self.tp[-1]
 
-    @property
+    @cached_property
     def precision(self) -> np.ndarray:
         """1 at the first point, where nothing is called defective yet."""
         called = self.tp + self.fp
         return np.divide(self.tp, called, out=np.ones(len(called)), where=called > 0)
 
+    @cached_property
     def auroc(self) -> float:
         return _area(self.recall, self.fpr)
 
+    @cached_property
     def average_precision(self) -> float:
         """Σ (R_k − R_k−1) P_k, as scikit-learn defines it: no interpolation."""
         return float(np.sum(np.diff(self.recall) * self.precision[1:]))
 
+    @cached_property
     def f1_max(self) -> tuple[float, float]:
         """The best F1 over all thresholds, and a threshold that gives it.
 
-        The threshold lies midway between the last score above it and the first below, so that
-        rounding in the last digit turns no verdict.
+        The threshold lies midway between the last score above it and the first below (where
+        there is none, a little below the last), so that rounding turns no verdict.
         """
         f1 = 2 * self.tp[1:] / (self.tp[1:] + self.fp[1:] + self.tp[-1])
         best = int(np.argmax(f1))
         cut = self.threshold[1 + best]
-        below = self.threshold[2 + best] if best + 2 < len(self.threshold) else cut
+        nothing_below = best + 2 == len(self.threshold)
+        below = cut - 1e-4 * abs(cut) if nothing_below else self.threshold[2 + best]
         return float(f1[best]), (float(cut) + float(below)) / 2
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from common.errors import printable
 from evaluation.figure import INK, QUIET, fonts, new_figure, save_figure
 
 COLORS = "turbo"
@@ -102,7 +103,7 @@ class Sheet:
         save_figure(self._figure, path)
 
     def _headline(self, name: str, score: float) -> str:
-        threshold = self.scale.threshold
+        threshold, name = self.scale.threshold, printable(name)
         if threshold is None:
             return f"{name}    score {score:.4g}, no threshold"
         return (

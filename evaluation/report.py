@@ -53,13 +53,13 @@ class Figures:
         """
         if self.image is None:
             return None
-        threshold = self.image.f1_max()[1]
+        threshold = self.image.f1_max[1]
         good = np.concatenate(
             [m.ravel() for m, bad in zip(maps, defective, strict=True) if not bad]
         )
         return {
             "image_threshold": threshold,
-            "pixel_threshold": self.pixel.f1_max()[1] if self.pixel else threshold,
+            "pixel_threshold": self.pixel.f1_max[1] if self.pixel else threshold,
             "normal_score": float(np.median(good)),
             "source": "best F1 on the test pictures of the last validation",
         }
@@ -91,16 +91,21 @@ def measure(tested: Tested) -> Figures:
         pixel, overlap = None, None
         known = [i for i, mask in enumerate(tested.masks) if mask is not None]
         without = len(tested.masks) - len(known)
+        blank = [i for i in known if tested.defective[i] and not tested.masks[i].any()]
         masks, maps = [tested.masks[i] for i in known], [tested.maps[i] for i in known]
         if any(mask.any() for mask in masks):
             flat = [np.concatenate([a.ravel() for a in arrays]) for arrays in (masks, maps)]
             pixel = rank(*flat)
         if pixel is None:
-            logger.warning("pixel figures are left out: no defective test picture has a mask")
+            logger.warning("pixel figures are left out: no mask marks a defect")
         else:
             overlap = aupro(masks, maps, pixel)
             if without:
                 logger.warning("pixel figures leave out %d pictures without a mask", without)
+            if blank:
+                logger.warning(
+                    "%d defective pictures have empty masks: all good pixels", len(blank)
+                )
     return Figures(image, pixel, overlap)
 
 
@@ -127,20 +132,27 @@ def write_figures(
     record = {"category": category, **figures.record(), "pictures": counts, **more}
     with whole_file(folder / "metrics.json") as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    threshold = figures.image.f1_max()[1] if figures.image else None
-    with whole_file(folder / "scores.csv") as temporary, temporary.open("w", newline="") as file:
+    threshold = figures.image.f1_max[1] if figures.image else None
+    with whole_file(folder / "scores.csv") as temporary:
+        _write_scores(temporary, tested, threshold)
+    with phase("curves"):
+        levels = {"image": figures.image, "pixel": figures.pixel}
+        levels = {name: ranking for name, ranking in levels.items() if ranking}
+        for name, draw in (("roc.png", draw_roc), ("pr.png", draw_precision_recall)):
+            if levels:
+                draw(levels, folder / name, category)
+            else:
+                (folder / name).unlink(missing_ok=True)  # an earlier run's, of other figures
+        scores, defective = np.array(tested.scores), np.array(tested.defective)
+        draw_histogram(scores, defective, threshold, folder / "histogram.png", category)
+
+
+def _write_scores(path: Path, tested: Tested, threshold: float | None) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "kind", "score", "verdict"])
         for path, kind, score in zip(tested.paths, tested.kinds, tested.scores, strict=True):
             rows.writerow([path, kind, f"{score:.6f}", verdict(score, threshold)])
-    with phase("curves"):
-        levels = {"image": figures.image, "pixel": figures.pixel}
-        levels = {name: ranking for name, ranking in levels.items() if ranking}
-        if levels:
-            draw_roc(levels, folder / "roc.png", category)
-            draw_precision_recall(levels, folder / "pr.png", category)
-        scores, defective = np.array(tested.scores), np.array(tested.defective)
-        draw_histogram(scores, defective, threshold, folder / "histogram.png", category)
 
 
 def table(figures: Figures) -> str:
@@ -165,10 +177,10 @@ def closing_lines(category: str, image: float | None, pixel: float | None) -> st
 def _level(ranking: Ranking | None) -> dict:
     if ranking is None:
         return {}
-    f1, threshold = ranking.f1_max()
+    f1, threshold = ranking.f1_max
     return {
-        "auroc": ranking.auroc(),
-        "ap": ranking.average_precision(),
+        "auroc": ranking.auroc,
+        "ap": ranking.average_precision,
         "f1_max": f1,
         "threshold": threshold,
     }

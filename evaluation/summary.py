@@ -48,9 +48,10 @@ def read(folder: Path) -> dict[str, dict]:
     records = {}
     for path in found:
         try:
-            records[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise WorkError(f"{path}: is not JSON ({error}); run val.py again") from error
+            record = json.loads(path.read_text(encoding="utf-8"))
+            records[path.parent.name] = {level: dict(record[level]) for level, _, _ in COLUMNS}
+        except (ValueError, KeyError, TypeError) as error:
+            raise WorkError(f"{path}: holds no figures ({error!r}); run val.py again") from error
     return records
 
 

@@ -5,6 +5,7 @@ pictures, `score(images)` answers with one score a picture and one anomaly map a
 """
 
 import os
+import tempfile
 import warnings
 
 # Paddle's C++ side prints warnings about its own internals on stderr and its Python side
@@ -12,6 +13,13 @@ import warnings
 # errors still come through.
 os.environ.setdefault("GLOG_minloglevel", "2")
 warnings.filterwarnings("ignore", message="No ccache found")
+
+# Paddle writes below the home folder when it is imported and when it converts a network; in a
+# container there may be none. A folder for this process alone serves as well.
+_home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+if not os.access(_home, os.W_OK | os.X_OK) or not os.path.isdir(_home):  # noqa: PTH112
+    _substitute = tempfile.TemporaryDirectory(prefix="padim-home-")
+    os.environ["HOME"] = _substitute.name
 
 METHODS = ("padim",)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError, WorkError
-from common.files import whole_file
+from common.files import save_arrays
 
 FORMAT = "padim-paddle checkpoint"
 VERSION = 1
@@ -19,12 +19,14 @@ REMEDY = "train it again with train.py"
 
 def save(path: Path, tensors: dict[str, np.ndarray], record: dict) -> None:
     """Write `tensors` and `record` to `path`, leaving what was there whole until the end."""
-    from safetensors.numpy import save_file
-
     record = {"format": FORMAT, "version": VERSION, **record}
-    arrays = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
-    with whole_file(Path(path)) as temporary:
-        save_file(arrays, temporary, {"record": json.dumps(record, allow_nan=False)})
+    save_arrays(Path(path), tensors, {"record": json.dumps(record, allow_nan=False)})
+
+
+def identity(path: Path) -> tuple[int, int, int]:
+    """Changes whenever `path` is written again."""
+    status = Path(path).stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
@@ -36,9 +38,8 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise UsageError(
-            f"{path}: no such checkpoint (--model_path); train.py writes best.pdparams"
-        )
+        raise UsageError(f"{path}: no such checkpoint; train.py writes one, --model_path names it")
+    Path(path).open("rb").close()  # whether it may be read, safetensors does not say
     try:
         with safe_open(path, framework="numpy") as file:
             record = _record(path, file.metadata())
@@ -71,4 +72,5 @@ def reading(path: Path):
     try:
         yield
     except (KeyError, ValueError, TypeError) as error:
-        raise WorkError(f"{path}: a damaged checkpoint ({error!r}); {REMEDY}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise WorkError(f"{path}: a damaged checkpoint ({reason}); {REMEDY}") from error

@@ -10,7 +10,11 @@ from pathlib import Path
 import numpy as np
 import paddle
 
+from common.errors import raise_on_termination
 from models.device import cpu_threads
+
+# Paddle's own handler of SIGTERM writes a C++ dump to stdout, among our results.
+raise_on_termination()
 
 
 class Extractor:

@@ -7,11 +7,11 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from common.errors import UsageError
+from common.errors import UsageError, WorkError
 from common.timing import phase
 from models.anomaly_map import AnomalyMap, image_scores
 from models.backbones import resnet, weights
-from models.device import choose_device
+from models.device import choose_device, total_memory
 from models.embedding import PatchEmbedding
 from models.extractor import Extractor
 from models.gaussian import PatchGaussian
@@ -91,14 +91,20 @@ class PaDiM:
             embedding = self._embed(images)
             with phase("statistics"):
                 if gaussian is None:
-                    epsilon = self.record["epsilon"]
-                    gaussian = PatchGaussian(*embedding.shape[1:], epsilon)
+                    self._require_memory()
+                    gaussian = PatchGaussian(*embedding.shape[1:], self.record["epsilon"])
                 gaussian.update(embedding)
         n = gaussian.n if gaussian else 0
         if n < 2:
             raise UsageError(f"training needs at least 2 good pictures, there were {n}")
         with phase("inversion"):
-            gaussian.finalize()
+            try:
+                gaussian.finalize()
+            except (FloatingPointError, np.linalg.LinAlgError) as error:
+                name = self.record["weights"]["name"]
+                raise WorkError(
+                    f"the embeddings have no covariance ({error}); are {name} the right weights?"
+                ) from error
         self.gaussian = gaussian
         self.record["n"] = n
 
@@ -108,13 +114,26 @@ class PaDiM:
         with phase("scoring"):
             distance = self.gaussian.mahalanobis(embedding)
             maps = self._to_map(distance.reshape(len(images), *self.grid))
-            return Scores(image_scores(maps), maps)
+            scores = Scores(image_scores(maps), maps)
+        if not np.isfinite(scores.image).all():
+            raise WorkError("scores are not finite: the model is damaged; train it again")
+        return scores
 
     def _embed(self, images: np.ndarray) -> np.ndarray:
         with phase("network"):
             maps = self._extract(images)
         with phase("embedding"):
             return self.embedding.assemble(maps, self.grid)
+
+    def _require_memory(self) -> None:
+        """Statistics that can never fit are an error now, not a killed process later."""
+        h, w = self.grid
+        need, there = 4 * h * w * self.embedding.dims**2, total_memory()
+        if there is not None and need > 0.9 * there:
+            raise UsageError(
+                f"--img_size {self.size[0]}x{self.size[1]} with --dims {self.embedding.dims} needs "
+                f"{need / 1e9:.1f} GB of statistics, there are {there / 1e9:.1f} GB; lower either"
+            )
 
     @property
     def score_scale(self) -> float:

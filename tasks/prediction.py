@@ -2,43 +2,44 @@
 
 import json
 import logging
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import UsageError
+from common.errors import UsageError, WorkError, printable
 from common.files import whole_file, writable_folder
 from common.progress import progress
 from common.timing import phase
 from datasets.loader import Batch, Loader
 from datasets.samples import Sample, pictures_in
 from datasets.transforms import Preprocessing
+from evaluation.figure import target_names
 from evaluation.pictures import Sheet, verdict
 from evaluation.report import scale_for
-from models import load_detector
 from models.options import find_model
-from tasks.runs import log_phases, log_weights
+from tasks.runs import log_phases, log_weights, open_detector
 
 logger = logging.getLogger(__name__)
 
 
 def predict_all(options) -> int:
-    """Judge what --picture_path names; 1 where a picture did not decode, unless that is allowed."""
-    paths, root = _find(options.picture_path)
+    """Judge what --picture_path names; 1 where a picture has no answer, unless that is allowed."""
+    source = options.picture_path
+    if not source.exists():
+        raise UsageError(f"--picture_path {source}: no such picture or folder")
     model = find_model(options.model_path, Path("output"), options.category)
-    targets = Targets(options, paths, root)
-    detector = load_detector(model, options.device)
+    detector, preprocessing = open_detector(model, options.device)
     category = detector.record["category"]
     if options.category not in (None, category):
         logger.warning("%s was trained on category %s", model, category)
     log_weights(detector.record)
-    targets.settle(category)
 
-    judge = Judge(options, detector, targets)
+    folder = options.save_path or Path("output") / category / "predictions"
+    paths, root = _find(source, folder)
+    judge = Judge(options, detector, preprocessing, _targets(options, folder, paths, root))
     loader = Loader(
         [Sample(path) for path in paths],
-        judge.preprocessing,
+        preprocessing,
         options.batch_size,
         options.num_workers,
         skip_bad=True,  # the others are answered in any case
@@ -48,61 +49,61 @@ def predict_all(options) -> int:
     log_phases()
     if loader.skipped:
         logger.error("%d of %d pictures did not decode", len(loader.skipped), len(paths))
-    return 1 if loader.skipped and not options.skip_bad else 0
+    if judge.failed:
+        logger.error("%d files could not be written", judge.failed)
+    return 1 if judge.failed or (loader.skipped and not options.skip_bad) else 0
 
 
-class Targets:
-    """Where the sheet and the map of each picture go."""
+def _find(path: Path, output: Path) -> tuple[list[Path], Path]:
+    """The pictures that --picture_path names, without our own `output`; the folder they are in."""
+    if path.is_file():
+        return [path], path.parent
+    found, ours = pictures_in(path, recursive=True), output.resolve()
+    if ours != path.resolve():
+        found = [picture for picture in found if ours not in picture.resolve().parents]
+    if not found:
+        raise UsageError(f"--picture_path {path}: no pictures in it or below it")
+    return found, path
 
-    def __init__(self, options, paths: list[Path], root: Path):
-        self.options, self.paths, self.root = options, paths, root
-        single = options.save_path is not None and options.save_path.suffix.lower() == ".png"
-        if single and len(paths) > 1:
+
+def _targets(options, folder: Path, paths: list[Path], root: Path) -> dict[str, dict[Path, Path]]:
+    """Where each picture's `picture` (sheet) and `map` go, as far as they were asked for.
+
+    Proves that the folders can be written, and that no picture to be judged would be overwritten.
+    """
+    relative, targets = [path.relative_to(root) for path in paths], {}
+    if options.save_picture and folder.suffix.lower() == ".png":
+        if len(paths) > 1:
             raise UsageError(
-                f"--save_path {options.save_path}: one file for {len(paths)} pictures; "
-                "name a folder"
+                f"--save_path {folder}: one file for {len(paths)} pictures; name a folder"
             )
-        self.file = options.save_path if single else None
-        stems = Counter(path.with_suffix("") for path in paths)
-        self.doubled = {stem for stem, count in stems.items() if count > 1}
-
-    def settle(self, category: str) -> None:
-        """Prove that the folders can be written and that no picture would be overwritten."""
-        options = self.options
-        self.folder = options.save_path or Path("output") / category / "predictions"
-        if options.save_picture:
-            writable_folder(self.file.parent if self.file else self.folder)
-            pictures = {path.resolve() for path in self.paths}
-            for path in self.paths:
-                if (target := self.sheet(path)).resolve() in pictures:
-                    raise UsageError(
-                        f"--save_path: {target} would overwrite a picture to be judged"
-                    )
-        if options.save_map:
-            writable_folder(options.save_map, "--save_map")
-
-    def sheet(self, path: Path) -> Path:
-        return self.file or self._below(self.folder, path, ".png")
-
-    def map(self, path: Path) -> Path:
-        return self._below(self.options.save_map, path, ".npy")
-
-    def _below(self, folder: Path, path: Path, suffix: str) -> Path:
-        """The picture's place below its root, mirrored below `folder`."""
-        relative = path.relative_to(self.root)
-        if path.with_suffix("") in self.doubled:  # part.png and part.jpg in one folder
-            return folder / relative.with_name(relative.name + suffix)
-        return folder / relative.with_suffix(suffix)
+        writable_folder(folder.parent)
+        targets["picture"] = {paths[0]: folder}
+    elif options.save_picture:
+        names = target_names(relative, ".png")
+        places = (writable_folder(folder) / name for name in names)
+        targets["picture"] = dict(zip(paths, places, strict=True))
+    if options.save_map:
+        names = target_names(relative, ".npy")
+        places = (writable_folder(options.save_map, "--save_map") / name for name in names)
+        targets["map"] = dict(zip(paths, places, strict=True))
+    pictures = {path.resolve() for path in paths}
+    for target in targets.get("picture", {}).values():
+        if target.resolve() in pictures:
+            raise UsageError(
+                f"--save_path: {target} would overwrite a picture to be judged; name another"
+            )
+    return targets
 
 
 class Judge:
-    """Scores batches and gives out what was asked for."""
+    """Scores batches and gives out what was asked for; `failed` counts files not written."""
 
-    def __init__(self, options, detector, targets: Targets):
-        self.options, self.detector, self.targets = options, detector, targets
-        self.preprocessing = Preprocessing.from_record(detector.record["preprocessing"])
-        calibration = detector.record["calibration"]
-        scale = scale_for(calibration, detector.score_scale, options.threshold)
+    def __init__(self, options, detector, preprocessing: Preprocessing, targets: dict):
+        self.options, self.detector = options, detector
+        self.preprocessing, self.targets = preprocessing, targets
+        self.failed = 0
+        scale = scale_for(detector.record["calibration"], detector.score_scale, options.threshold)
         self.threshold = scale.threshold
         if self.threshold is None:
             logger.warning("no threshold: validate the model (val.py) or give --threshold")
@@ -110,31 +111,35 @@ class Judge:
 
     def __call__(self, batch: Batch) -> None:
         scores = self.detector.score(batch.images)
-        if self.sheet:
-            pictures = self.preprocessing.denormalize(batch.images)
+        pictures = self.preprocessing.denormalize(batch.images) if self.sheet else batch.images
         for i, sample in enumerate(batch.samples):
-            score, path = float(scores.image[i]), sample.path
-            written = {}
-            if self.options.save_map:
-                written["map"] = self._save_map(path, scores.map[i])
-            if self.sheet:
-                written["picture"] = self.targets.sheet(path)
-                with phase("drawing"):
-                    sheet, anomaly_map = written["picture"], scores.map[i]
-                    self.sheet.save(sheet, path.name, pictures[i], score, anomaly_map)
-            self._say(path, score, written)
+            score = float(scores.image[i])
+            written = self._save(sample.path, pictures[i], score, scores.map[i])
+            self._say(sample.path, score, written)
 
-    def _save_map(self, path: Path, anomaly_map: np.ndarray) -> Path:
-        target = self.targets.map(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target) as temporary:
-            np.save(temporary, anomaly_map)
-        return target
+    def _save(self, path: Path, picture, score: float, anomaly_map) -> dict[str, str]:
+        """Write sheet and map; what could not be written is logged and leaves the others be."""
+        written = {}
+        for what, places in self.targets.items():
+            target = places[path]
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if what == "map":
+                    with whole_file(target) as temporary:
+                        np.save(temporary, anomaly_map)
+                else:
+                    with phase("drawing"):
+                        self.sheet.save(target, path.name, picture, score, anomaly_map)
+                written[what] = str(target)
+            except (WorkError, OSError) as error:
+                logger.error("%s", error)
+                self.failed += 1
+        return written
 
-    def _say(self, path: Path, score: float, written: dict[str, Path]) -> None:
+    def _say(self, path: Path, score: float, written: dict[str, str]) -> None:
         judged = verdict(score, self.threshold)
         if not self.options.json:
-            print(f"{path}\t{score:.6f}\t{judged}", flush=True)
+            print(f"{printable(path)}\t{score:.6f}\t{judged}", flush=True)
             return
         line = {
             "path": str(path),
@@ -142,18 +147,6 @@ class Judge:
             "verdict": judged,
             "threshold": self.threshold,
             "category": self.detector.record["category"],
-            **{what: str(target) for what, target in written.items()},
+            **written,
         }
         print(json.dumps(line, ensure_ascii=False), flush=True)
-
-
-def _find(path: Path) -> tuple[list[Path], Path]:
-    """The pictures that --picture_path names, and the folder they lie below."""
-    if path.is_file():
-        return [path], path.parent
-    if not path.is_dir():
-        raise UsageError(f"--picture_path {path}: no such picture or folder")
-    found = pictures_in(path, recursive=True)
-    if not found:
-        raise UsageError(f"--picture_path {path}: no pictures in it or below it")
-    return found, path

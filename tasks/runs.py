@@ -1,12 +1,18 @@
 """What every run has in common: several categories, weights named, time accounted for."""
 
 import logging
+import math
 from collections.abc import Callable
+from pathlib import Path
 
 from common.errors import UsageError, WorkError
+from common.options import folder_name
 from common.timing import phase
+from datasets.transforms import Preprocessing
 from evaluation.report import Figures, closing_lines
 from evaluation.summary import mean, summary
+from models import checkpoint, load_detector
+from models.padim import PaDiM
 
 logger = logging.getLogger(__name__)
 
@@ -18,14 +24,16 @@ def each_category(names: list[str], work: Callable[[str], Figures | None]) -> in
     have figures comes last, as category `all`.
     """
     if len(names) == 1:
+        phase.take()
         if (figures := work(names[0])) is not None:
             print(closing_lines(names[0], *_aurocs(figures)))
         return 0
     results, failed = {}, []
     for name in names:
+        phase.take()
         try:
             figures = work(name)
-        except (UsageError, WorkError) as error:
+        except (UsageError, WorkError, OSError) as error:
             logger.error("%s: %s", name, error)
             failed.append(name)
             continue
@@ -39,6 +47,22 @@ def each_category(names: list[str], work: Callable[[str], Figures | None]) -> in
     if failed:
         logger.error("failed: %s", ", ".join(failed))
     return 1 if failed else 0
+
+
+def open_detector(path: Path, device: str) -> tuple[PaDiM, Preprocessing]:
+    """The detector in `path` and the preprocessing it needs, its record checked."""
+    detector = load_detector(path, device)
+    record = detector.record
+    with checkpoint.reading(path):
+        folder_name(record["category"])
+        preprocessing = Preprocessing.from_record(record["preprocessing"])
+        if preprocessing.crop != detector.size or not all(s > 0 for s in preprocessing.std):
+            raise ValueError(f"preprocessing {record['preprocessing']} does not fit the network")
+        if (calibration := record["calibration"]) is not None:
+            for key in ("image_threshold", "pixel_threshold", "normal_score"):
+                if not math.isfinite(calibration[key]):
+                    raise ValueError(f"{key} {calibration[key]}")
+    return detector, preprocessing
 
 
 def log_weights(record: dict) -> None:
@@ -55,4 +79,4 @@ def log_phases() -> None:
 
 
 def _aurocs(figures: Figures) -> list[float | None]:
-    return [level.auroc() if level else None for level in (figures.image, figures.pixel)]
+    return [level.auroc if level else None for level in (figures.image, figures.pixel)]

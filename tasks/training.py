@@ -7,32 +7,33 @@ from pathlib import Path
 
 import paddle
 
+from common.errors import UsageError
 from common.files import writable_folder
 from common.logs import log_file
 from common.progress import progress
 from common.timing import phase
 from datasets.loader import Loader
-from datasets.options import category_names, open_category, preprocessing_from, source
+from datasets.options import open_category, source
 from datasets.samples import check_masks, require_training
 from datasets.transforms import BadPictureError, Preprocessing, picture_size
 from evaluation.report import Figures
 from models import build_detector, checkpoint
-from models.options import backbone_from
 from tasks.runs import each_category, log_phases, log_weights
 from tasks.validation import validate
 
 logger = logging.getLogger(__name__)
 
 
-def train_all(options) -> int:
-    """Train every category that the options name; the exit code."""
-    backbone, preprocessing = backbone_from(options), preprocessing_from(options)
+def train_all(options, names: list[str], backbone: str, preprocessing: Preprocessing) -> int:
+    """Train the categories `names`; the exit code."""
+    if not options.val and (options.save_picture or options.num_pictures):
+        logger.warning("--save_picture and --num_pictures have no effect without --val")
 
     def work(name: str) -> Figures | None:
         with log_file(options.log_dir, name):
             return train(options, name, backbone, preprocessing)
 
-    return each_category(category_names(options), work)
+    return each_category(names, work)
 
 
 def train(options, name: str, backbone: str, preprocessing: Preprocessing) -> Figures | None:
@@ -62,7 +63,10 @@ def train(options, name: str, backbone: str, preprocessing: Preprocessing) -> Fi
         category.train, preprocessing, options.batch_size, options.num_workers, options.skip_bad
     )
     batches = progress(loader, len(loader), f"fit {name}", size=lambda batch: len(batch.samples))
-    detector.fit(batch.images for batch in batches)
+    try:
+        detector.fit(batch.images for batch in batches)
+    except UsageError as error:
+        raise UsageError(f"{source(options, name)}: {error}") from error
     with phase("saving"):
         checkpoint.save(path, *detector.state())
     learned, seconds = len(loader) - len(loader.skipped), time.perf_counter() - start

@@ -6,26 +6,26 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UsageError
+from common.errors import UsageError, WorkError
 from common.files import writable_folder
 from common.progress import progress
 from common.timing import phase
 from datasets.loader import Batch, Loader
-from datasets.options import category_names, open_category, source
+from datasets.options import open_category, source
 from datasets.samples import Category, Sample, check_masks
 from datasets.transforms import Preprocessing
 from evaluation import report
+from evaluation.figure import target_names
 from evaluation.pictures import Sheet
-from models import checkpoint, load_detector
+from models import checkpoint
 from models.options import find_model
-from tasks.runs import each_category, log_phases, log_weights
+from tasks.runs import each_category, log_phases, log_weights, open_detector
 
 logger = logging.getLogger(__name__)
 
 
-def validate_all(options) -> int:
-    """Validate the saved model of every category that the options name; the exit code."""
-    names = category_names(options)
+def validate_all(options, names: list[str]) -> int:
+    """Validate the saved models of the categories `names`; the exit code."""
     if len(names) > 1 and options.model_path:
         raise UsageError("--model_path names one model, --category several; name one category")
     return each_category(names, lambda name: _validate_saved(options, name))
@@ -33,11 +33,13 @@ def validate_all(options) -> int:
 
 def _validate_saved(options, name: str) -> report.Figures:
     path = find_model(options.model_path, options.save_path, name)
-    detector = load_detector(path, options.device)
+    detector, _ = open_detector(path, options.device)
     if (known := detector.record["category"]) != name:
         logger.warning("%s was trained on category %s, not %s", path, known, name)
     log_weights(detector.record)
-    return validate(options, detector, open_category(options, name), path)
+    category = open_category(options, name)
+    check_masks(category.test, options.skip_bad)
+    return validate(options, detector, category, path)
 
 
 def validate(options, detector, category: Category, model_path: Path) -> report.Figures:
@@ -45,7 +47,7 @@ def validate(options, detector, category: Category, model_path: Path) -> report.
     if not category.test:
         where = source(options, category.name)
         raise UsageError(f"{where}: no test pictures (test/good, test/<defect>)")
-    check_masks(category.test, options.skip_bad)
+    model = checkpoint.identity(model_path)
     folder = writable_folder(options.save_path / category.name)
     preprocessing = Preprocessing.from_record(detector.record["preprocessing"])
     loader = Loader(
@@ -60,11 +62,14 @@ def validate(options, detector, category: Category, model_path: Path) -> report.
     what = f"validate {category.name}"
     batches = progress(loader, len(loader), what, size=lambda batch: len(batch.samples))
     tested = report.score_all(detector.score, batches, keep)
+    if not tested.paths:
+        raise WorkError(f"{source(options, category.name)}: none of the test pictures decodes")
     figures = report.measure(tested)
-    _keep_calibration(options, detector, tested, figures, model_path)
+    detector.record["calibration"] = figures.calibration(tested.maps, tested.defective)
     more = {"skipped": len(loader.skipped), "model": _about(detector.record, model_path)}
     report.write_figures(folder, category.name, tested, figures, more)
     _draw(pictures, tested, detector, folder / "pictures")
+    _keep_calibration(options, detector, category.name, model_path, model)
     log_phases()
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
@@ -73,14 +78,22 @@ def validate(options, detector, category: Category, model_path: Path) -> report.
     return figures
 
 
-def _keep_calibration(options, detector, tested, figures, model_path: Path) -> None:
-    """Thresholds into the model in memory, and into its file unless told not to."""
-    calibration = figures.calibration(tested.maps, tested.defective)
-    detector.record["calibration"] = calibration
-    if calibration and options.calibrate:
-        with phase("saving"):
-            checkpoint.save(model_path, *detector.state())
-        logger.info("thresholds for predict.py kept in %s", model_path)
+def _keep_calibration(options, detector, category: str, path: Path, model: tuple) -> None:
+    """Thresholds into the model's file, if they are its own and it is still `model`."""
+    wanted = options.calibrate
+    if wanted is None:
+        wanted = detector.record["category"] == category
+    if not wanted or not detector.record["calibration"]:
+        return
+    if checkpoint.identity(path) != model:
+        logger.warning("%s was written anew meanwhile: its thresholds stay as they are", path)
+        return
+    with phase("saving"):
+        try:
+            checkpoint.save(path, *detector.state())
+        except WorkError as error:
+            raise WorkError(f"{error}; to leave the model as it is: --no-calibrate") from error
+    logger.info("thresholds for predict.py kept in %s", path)
 
 
 def _keeper(preprocessing: Preprocessing, chosen: set[Path]) -> tuple[dict, Callable]:
@@ -114,12 +127,17 @@ def _draw(pictures: dict[Path, np.ndarray], tested, detector, folder: Path) -> N
     scale = report.scale_for(detector.record["calibration"], detector.score_scale)
     sheet = Sheet(scale, truth=True)
     rows = [i for i, path in enumerate(tested.paths) if path in pictures]
+    names = [Path(f"{tested.kinds[i]}_{tested.paths[i].name}") for i in rows]
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()  # an earlier run's sheets would pass for this one's
     with phase("drawing"):
-        for i in progress(rows, len(rows), "draw", size=lambda _: 1):
-            path, kind = tested.paths[i], tested.kinds[i]
+        targets = zip(rows, target_names(names, ".png"), strict=True)
+        for i, target in progress(targets, len(rows), "draw", size=lambda _: 1):
+            path = tested.paths[i]
             sheet.save(
-                folder / f"{kind}_{path.stem}.png",
-                f"{kind}/{path.name}",
+                folder / target,
+                f"{tested.kinds[i]}/{path.name}",
                 pictures[path],
                 tested.scores[i],
                 tested.maps[i],

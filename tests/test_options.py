@@ -8,7 +8,7 @@ import paddle
 import pytest
 
 from common.errors import UsageError
-from common.options import Parser, add_boolean, checked, finite, side_or_size, whole
+from common.options import Parser, add_boolean, checked, folder_name, positive, side_or_size, whole
 from datasets import options as data_options
 from models.device import choose_device, parse_device
 from models.options import add_model_options, backbone_from, find_model
@@ -19,7 +19,7 @@ def parser():
     add_boolean(made, "--val", False, "whether to")
     add_boolean(made, "--keep", True, "whether to")
     made.add_argument("--count", type=whole(1, 9), default=3, help="how many")
-    made.add_argument("--near", type=checked(finite), help="a number")
+    made.add_argument("--near", type=checked(positive), help="a number")
     return made
 
 
@@ -112,14 +112,16 @@ def test_other_sizes_are_refused(text):
         side_or_size(text)
 
 
-@pytest.mark.parametrize(("text", "value"), [("0.5", 0.5), ("-1e3", -1000.0), ("7", 7.0)])
-def test_finite_numbers_pass(text, value):
-    assert finite(text) == value
+@pytest.mark.parametrize(("text", "value"), [("0.5", 0.5), ("1e3", 1000.0), ("7", 7.0)])
+def test_positive_numbers_pass(text, value):
+    assert positive(text) == value
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999", "x", ""])
-def test_numbers_that_are_not_finite_are_refused(text, capsys):
-    assert f"expected a number, got {text!r}" in refused(parser(), [f"--near={text}"], capsys)
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "much", "", "0", "-5"])
+def test_numbers_that_are_not_above_zero_are_refused(text, capsys):
+    assert f"expected a number above 0, got {text!r}" in refused(
+        parser(), [f"--near={text}"], capsys
+    )
 
 
 @pytest.mark.parametrize("text", ["auto", "cpu", "gpu", "gpu:0", "gpu:12"])
@@ -284,3 +286,14 @@ def test_data_path_and_plain_folders_exclude_each_other(data):
     options = data_namespace("--data_path", data, "--normal_dir", data / "a/train/good")
     with pytest.raises(UsageError, match="exclude each other"):
         data_options.category_names(options)
+
+
+@pytest.mark.parametrize("text", ["screw", "两 screws", "a.b", "-x"])
+def test_plain_names_make_a_folder(text):
+    assert folder_name(text) == text
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a/b", "../x", "a\\b", "a\nb", "a\x1b", "x" * 201])
+def test_names_that_lead_elsewhere_are_refused(text):
+    with pytest.raises(ValueError, match="name"):
+        folder_name(text)

@@ -32,8 +32,8 @@ def make_tested(kinds=("good", "good", "crack", "crack"), masks=True) -> report.
 
 def test_figures_of_both_levels():
     figures = report.measure(make_tested())
-    assert figures.image.auroc() == 1
-    assert 0.5 < figures.pixel.auroc() < 1
+    assert figures.image.auroc == 1
+    assert 0.5 < figures.pixel.auroc < 1
     assert 0 < figures.aupro < 1
 
 
@@ -42,7 +42,7 @@ def test_without_masks_pixel_figures_are_left_out_and_a_line_says_so(caplog):
     assert figures.pixel is None
     assert figures.aupro is None
     assert figures.record()["pixel"] == {}
-    assert "no defective test picture has a mask" in caplog.text
+    assert "no mask marks a defect" in caplog.text
 
 
 def test_pictures_without_a_mask_do_not_count_as_clean(caplog):

@@ -18,6 +18,8 @@ class ResNet(nn.Layer):
     """
 
     def __init__(self, name: str, stages: Sequence[str] = STAGES[:3]):
+        if name not in CHANNELS:
+            raise ValueError(f"unknown backbone {name!r}")
         super().__init__()
         network = _blank(name)
         self.stages = tuple(stages)

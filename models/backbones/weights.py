@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError, WorkError, run
-from common.files import whole_file
+from common.files import save_arrays
 from models.backbones import pickles
 
 MODELS = Path(__file__).resolve().parent.parent
@@ -91,6 +91,9 @@ def convert(state: dict, backbone: str, path: Path) -> dict:
             if key in ours and tuple(ours[key].shape) != shape
         ],
         "not finite": [key for key, array in ours.items() if not np.isfinite(array).all()],
+        "negative": [
+            key for key, array in ours.items() if key.endswith("running_var") and (array < 0).any()
+        ],
     }
     found = [f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in problems.items() if keys]
     if found:
@@ -157,15 +160,12 @@ def _sha256(path: Path) -> str:
 
 def save_half(state: dict, path: Path) -> None:
     """Write `state` as float16 safetensors; every float must fit float16's range."""
-    from safetensors.numpy import save_file
-
-    # safetensors writes memory as it lies: a transposed array would come out scrambled.
-    halves = {key: np.ascontiguousarray(array, np.float16) for key, array in state.items()}
+    with np.errstate(over="ignore"):
+        halves = {key: array.astype(np.float16) for key, array in state.items()}
     overflow = [key for key, array in halves.items() if not np.isfinite(array).all()]
     if overflow:
         raise WorkError(f"{path}: beyond float16's range: {', '.join(overflow)}")
-    with whole_file(path) as temporary:
-        save_file(halves, temporary, {"format": "torchvision names, float16, no classifier"})
+    save_arrays(path, halves, {"format": "torchvision names, float16, no classifier"})
 
 
 def main() -> None:

@@ -1,0 +1,253 @@
+"""Trouble from outside: signals, full disks, odd names, damaged models, two runs at once."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from common.errors import WorkError
+from evaluation.figure import target_names
+from models import checkpoint
+from models.backbones.weights import EMBEDDED
+from tests.conftest import SMALL, call, fails
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def model(trained, tmp_path) -> Path:
+    """A copy of a trained model, to be damaged."""
+    return shutil.copy(trained / "flange" / "best.pdparams", tmp_path / "best.pdparams")
+
+
+def predict(model, pictures, *arguments):
+    return call("predict", "--model_path", model, "--picture_path", pictures, *arguments)
+
+
+def damage(model: Path, **changes) -> None:
+    """Write `model` again with other arrays or, where the record has the key, another record."""
+    arrays, record = checkpoint.load(model)
+    for key, value in changes.items():
+        (record if key in record else arrays)[key] = value
+    checkpoint.save(model, arrays, {k: v for k, v in record.items() if v != "absent"})
+
+
+def test_a_model_whose_scores_are_no_numbers_judges_nothing(model, demo):
+    precision = checkpoint.load(model)[0]["precision"].copy()
+    precision[0, 0, 0] = np.nan
+    damage(model, precision=precision)
+    result = predict(model, demo / "flange/test/chip", "--no-save_picture")
+    fails(result, 1, "not finite")
+    assert result.out == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"category": "absent"},
+        {"category": "../../elsewhere"},
+        {"preprocessing": {}},
+        {"preprocessing": {"crop": [32, 32], "resize": 64}},
+        {"calibration": {"image_threshold": "high"}},
+        {"calibration": {}},
+        {"backbone": "paddle"},
+        {"mean": np.zeros((3, 3), np.float32)},
+    ],
+)
+def test_a_damaged_record_is_called_so(model, demo, changes):
+    damage(model, **changes)
+    fails(predict(model, demo / "flange/test/chip", "--no-save_picture"), 1, model, "damaged")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda s: s["bn1.weight"].__imul__(np.float16(60000)), "covariance"),
+        (lambda s: s["bn1.running_var"].__imul__(-1), "negative: bn1.running_var"),
+    ],
+)
+def test_weights_that_cannot_work(demo, tmp_path, change, words):
+    state = {
+        key: array.astype(np.float32) for key, array in load_file(EMBEDDED["resnet18"]).items()
+    }
+    for _ in range(3):
+        change(state)
+    save_file(state, tmp_path / "w.safetensors")
+    result = call(
+        *("train", "--data_path", demo, "--category", "flange", "--save_path", tmp_path / "out"),
+        *("--log_dir", tmp_path, "--pretrained_backbone", tmp_path / "w.safetensors", *SMALL),
+    )
+    fails(result, 1, words, "w.safetensors")
+
+
+def test_statistics_that_never_fit_are_refused(demo, tmp_path):
+    result = call(
+        *("train", "--data_path", demo, "--category", "flange", "--save_path", tmp_path / "out"),
+        *("--log_dir", tmp_path, "--dims", 448, "--resize", 2048, "--img_size", "2048x2048"),
+        *("--batch_size", 1),
+    )
+    fails(result, 2, "--img_size 2048x2048 with --dims 448 needs 210", "GB")
+
+
+def test_a_full_disk_is_failed_work(trained, tmp_path, monkeypatch):
+    def full(arrays, path, metadata):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(WorkError, match=r"best\.pdparams: cannot be written: No space"):
+        checkpoint.save(tmp_path / "best.pdparams", {"a": np.ones(2)}, {})
+    assert not list(tmp_path.iterdir())
+
+
+def start(model, pictures, out, **environment):
+    command = [sys.executable, "predict.py", "--model_path", model, "--picture_path", pictures]
+    return subprocess.Popen(
+        [*map(str, command), "--save_path", str(out), "--batch_size", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        text=True,
+    )
+
+
+def test_terminated_it_leaves_results_alone_on_stdout_and_no_temporary_file(model, demo, tmp_path):
+    process = start(model, demo / "flange/test", tmp_path / "out")
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert all(line.count("\t") == 2 for line in (first + out).splitlines())
+    assert len(out.splitlines()) < 11
+    assert err.splitlines()[-1] == "error: terminated"
+    assert not [path for path in (tmp_path / "out").rglob("*") if ".tmp" in path.name]
+
+
+def test_without_a_home_folder_it_works(model, demo, tmp_path):
+    process = start(model, demo / "flange/test/chip", tmp_path / "out", HOME="/dev/null")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert len(out.splitlines()) == 2
+
+
+def test_a_model_trained_anew_meanwhile_is_left_alone(trained, model, demo, tmp_path, monkeypatch):
+    def write_anew(*_):
+        shutil.copy(trained / "flange/best.pdparams", model)
+        os.utime(model, (1, 1))
+
+    monkeypatch.setattr("tasks.validation._draw", write_anew)
+    result = call(
+        *("val", "--data_path", demo, "--category", "flange", "--model_path", model),
+        *("--save_path", tmp_path / "out"),
+    )
+    assert result.code == 0, result.err
+    assert "written anew meanwhile" in result.err
+    assert model.stat().st_mtime == 1
+
+
+def test_validating_on_another_category_keeps_the_models_own_thresholds(model, demo, tmp_path):
+    before = model.read_bytes()
+    arguments = ("--data_path", demo, "--category", "weave", "--model_path", model)
+    arguments += ("--save_path", tmp_path / "out", "--no-save_picture")
+    result = call("val", *arguments)
+    assert result.code == 0, result.err
+    assert "trained on category flange, not weave" in result.err
+    assert model.read_bytes() == before
+    assert call("val", *arguments, "--calibrate").code == 0
+    assert model.read_bytes() != before
+
+
+def test_figures_of_an_earlier_run_do_not_stay_beside_new_ones(trained, model, demo, tmp_path):
+    shutil.copytree(trained / "flange", tmp_path / "out" / "custom")
+    result = call(
+        *("val", "--test_normal_dir", demo / "flange/test/good", "--model_path", model),
+        *("--save_path", tmp_path / "out"),
+    )
+    assert result.code == 0, result.err
+    assert "Class:custom: Image AUC: -" in result.out
+    assert not (tmp_path / "out/custom/roc.png").exists()
+    assert len(list((tmp_path / "out/custom/pictures").iterdir())) == 4
+
+
+def test_test_pictures_none_of_which_decodes(model, tmp_path):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "0.png").write_bytes(b"?")
+    arguments = ("--abnormal_dir", bad, "--model_path", model, "--save_path", tmp_path / "out")
+    fails(call("val", *arguments, "--skip_bad"), 1, bad, "none of the test pictures decodes")
+
+
+def test_a_sheet_that_cannot_be_written_costs_no_answer(model, demo, tmp_path):
+    (tmp_path / "out" / "000.png").mkdir(parents=True)
+    result = predict(model, demo / "flange/test/chip", "--save_path", tmp_path / "out", "--json")
+    assert result.code == 1
+    assert [("picture" in json.loads(line)) for line in result.lines] == [False, True]
+    assert "1 files could not be written" in result.err
+
+
+def test_sheets_among_the_pictures_are_not_judged_the_next_time(model, demo, tmp_path):
+    pictures = tmp_path / "in"
+    shutil.copytree(demo / "flange/test/chip", pictures)
+    for _ in range(2):
+        result = predict(model, pictures, "--save_path", pictures / "sheets")
+        assert result.code == 0, result.err
+        assert len(result.lines) == 2
+
+
+def test_links_to_folders_are_followed_once(model, demo, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "chip").symlink_to(demo / "flange/test/chip")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    result = predict(model, tmp_path / "in", "--no-save_picture")
+    assert len(result.lines) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text_get_their_line(model, demo, tmp_path):
+    pictures = tmp_path / "in"
+    pictures.mkdir()
+    for name in (b"bad\xff.png", b"two\nlines.png", "图 $a$.png".encode()):
+        shutil.copy(demo / "flange/test/chip/000.png", os.fsencode(pictures) + b"/" + name)
+    process = start(model, pictures, tmp_path / "out")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert len(out.splitlines()) == 3
+    assert "two\\nlines.png" in out
+
+
+@pytest.mark.parametrize("option", ["--picture_path", "--model_path"])
+def test_names_too_long_for_the_system_are_no_traceback(model, demo, option):
+    arguments = {"--picture_path": demo, "--model_path": model, option: "x" * 300}
+    result = call("predict", *(part for pair in arguments.items() for part in pair))
+    assert result.code in (1, 2)
+    assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "", "a\nb"])
+def test_a_category_never_leads_out_of_the_output(demo, tmp_path, name):
+    result = call(
+        *("train", "--normal_dir", demo / "flange/train/good", "--save_path", tmp_path / "out"),
+        *("--category", name, *SMALL),
+    )
+    fails(result, 2, "--category")
+
+
+def test_a_file_of_figures_that_is_something_else(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/metrics.json").write_text("[]")
+    fails(call("evaluation.summary", tmp_path), 1, "metrics.json", "val.py")
+
+
+def test_every_picture_has_a_target_of_its_own():
+    names = ["x.png", "x.jpg", "x.png.bmp", "y.tif", "a/x.png", "_x.png.png"]
+    targets = target_names(map(Path, names), ".png")
+    assert len(set(targets)) == len(names)
+    assert targets[3:5] == [Path("y.png"), Path("a/x.png")]
