@@ -37,7 +37,7 @@ def draw_histogram(
 ) -> None:
     """Image scores [N] of good and of defective (bool [N]) pictures, and the threshold."""
     figure, axes = _axes(f"{title}: image scores", "image score", "pictures", square=False)
-    bins = np.histogram_bin_edges(scores, bins=min(40, max(10, len(scores) // 3)))
+    bins = _bins(scores, threshold)
     groups = [("good", GOOD, scores[~defective]), ("defective", DEFECTIVE, scores[defective])]
     for name, color, group in groups:
         if len(group):
@@ -48,6 +48,17 @@ def draw_histogram(
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)
     save_figure(figure, path)
+
+
+def _bins(scores: np.ndarray, threshold: float | None) -> np.ndarray:
+    """Edges of even bins; the threshold is one of them, so that no bar lies on both sides."""
+    edges = np.histogram_bin_edges(scores, bins=min(40, max(10, len(scores) // 3)))
+    if threshold is None:
+        return edges
+    width = edges[1] - edges[0]
+    below = int(np.ceil((threshold - edges[0]) / width))
+    above = int(np.ceil((edges[-1] - threshold) / width))
+    return threshold + width * np.arange(-below, above + 1)
 
 
 def _axes(title: str, x: str, y: str, square: bool = True):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from evaluation import report, summary
+from evaluation.curves import _bins
 from evaluation.pictures import Scale, Sheet, verdict
 
 SIZE = (32, 48)
@@ -95,6 +96,14 @@ def test_files_hold_the_figures(tmp_path):
     assert [row["verdict"] for row in rows] == ["good", "good", "defective", "defective"]
     for name in ("roc.png", "pr.png", "histogram.png"):
         assert min(Image.open(tmp_path / name).size) >= 400
+
+
+def test_every_score_has_a_bin_and_the_threshold_parts_two():
+    scores = np.array([1.0, 2.0, 7.5, 9.0])
+    for threshold in (1.0, 4.3, 9.0):
+        edges = _bins(scores, threshold)
+        assert np.histogram(scores, edges)[0].sum() == 4
+        assert np.isclose(edges, threshold).any()
 
 
 def test_the_closing_lines():
