@@ -29,9 +29,6 @@ class Weights:
     sha256: str
     origin: str
 
-    def __str__(self) -> str:
-        return f"{self.name} ({self.origin}, SHA-256 {self.sha256[:12]}…)"
-
 
 def find(backbone: str, path: str | None = None) -> Weights:
     """The weights to use: `path`, else `models/<backbone>.pdiparams`, else the embedded ones."""
