@@ -111,7 +111,7 @@ def test_a_whole_state_loads_with_its_name_digest_and_origin(full, full_file):
     found = weights.load(full_file, "resnet18", "somewhere")
     assert same(found.state, full) and list(found.state) == list(full)
     assert found.name == "full.safetensors" and len(found.sha256) == 64
-    assert str(found) == f"full.safetensors (somewhere, SHA-256 {found.sha256[:12]}…)"
+    assert found.origin == "somewhere"
 
 
 def test_classifier_and_counters_are_dropped(full):
