@@ -17,7 +17,7 @@ from models.options import add_model_options, backbone_from
 
 def parse_options():
     parser = Parser(__doc__)
-    add_data_options(parser)
+    add_data_options(parser, training=True)
     add_size_options(parser)
     add_model_options(parser)
     add_boolean(parser, "--val", False, "validate each model on its test pictures afterwards")

@@ -12,7 +12,7 @@ from models.options import add_device_option
 
 def parse_options():
     parser = Parser(__doc__)
-    add_data_options(parser)
+    add_data_options(parser, training=False)
     add_picture_options(parser, save_picture=True)
     parser.add_argument(
         "--model_path",

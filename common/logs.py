@@ -32,7 +32,7 @@ def log_file(folder: Path, name: str):
     try:
         yield
     except BaseException as error:
-        text = str(error) or type(error).__name__
+        text = str(error) or {KeyboardInterrupt: "interrupted"}.get(type(error), "terminated")
         failure = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": text}
         handler.handle(logging.makeLogRecord(failure))  # stderr gets it from `errors.run`
         raise

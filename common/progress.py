@@ -22,10 +22,10 @@ def progress(batches: Iterable[T], total: int, what: str, size=len) -> Iterator[
     start = said = time.perf_counter()
     done = told = 0
 
-    def tell():
+    def tell(at_end: bool = False):
         speed = done / (time.perf_counter() - start)
         line = "%s: %d/%d pictures, %.1f pictures/s, %.0f s left"
-        left = (total - done) / speed
+        left = 0 if at_end else (total - done) / speed
         logger.info(line, what, done, total, speed, left, extra={"progress": True})
 
     with tqdm(total=total, desc=what, unit=" pictures", disable=not sys.stderr.isatty()) as bar:
@@ -37,4 +37,4 @@ def progress(batches: Iterable[T], total: int, what: str, size=len) -> Iterator[
                 said, told = time.perf_counter(), done
                 tell()
     if done > told:
-        tell()
+        tell(at_end=True)

@@ -24,6 +24,11 @@ def open_folders(
     test = [Sample(path) for path in _pictures(test_normal, "--test_normal_dir")]
     for path in _pictures(abnormal, "--abnormal_dir"):
         test.append(Sample(path, DEFECT, find_mask(path, known)))
+    if known and not any(sample.mask for sample in test):
+        raise UsageError(
+            f"--mask_dir {masks}: none of its {len(known)} pictures is named after one of "
+            f"--abnormal_dir; expected <name>_mask.png or <name>.png"
+        )
     return Category(name, [Sample(path) for path in _pictures(normal, "--normal_dir")], test)
 
 

@@ -8,7 +8,7 @@ from common.errors import UsageError
 from common.options import add_boolean, checked, folder_name, side_or_size, whole
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
+def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
     group = parser.add_argument_group("pictures")
     group.add_argument(
         "--data_path",
@@ -22,7 +22,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="a category folder in --data_path, or `all` (default: all); with plain folders "
         "the model's name (default: custom)",
     )
-    group.add_argument("--normal_dir", type=Path, help="plain folder of good training pictures")
+    if training:
+        text = "plain folder of good training pictures"
+        group.add_argument("--normal_dir", type=Path, help=text)
+    else:
+        parser.set_defaults(normal_dir=None)
     group.add_argument("--test_normal_dir", type=Path, help="plain folder of good test pictures")
     group.add_argument("--abnormal_dir", type=Path, help="plain folder of defective test pictures")
     group.add_argument("--mask_dir", type=Path, help="masks of --abnormal_dir, by picture name")

@@ -85,6 +85,15 @@ def require_training(category: Category, where: Path) -> None:
         )
 
 
+def require_test(category: Category, where: Path) -> None:
+    """A test picture at least, or UsageError."""
+    if not category.test:
+        raise UsageError(
+            f"{where}: no test pictures to validate with (test/good and test/<defect>, or "
+            "--test_normal_dir and --abnormal_dir)"
+        )
+
+
 def check_masks(samples: list[Sample], skip_bad: bool = False) -> None:
     """Every mask must have its picture's size; headers alone are read. Raises WorkError."""
     for sample in samples:

@@ -24,7 +24,7 @@ def draw_roc(levels: dict[str, Ranking], path: Path, title: str) -> None:
 def draw_precision_recall(levels: dict[str, Ranking], path: Path, title: str) -> None:
     figure, axes = _axes(f"{title}: precision and recall", "recall", "precision")
     for (name, ranking), color in zip(levels.items(), (DEFECTIVE, GOOD), strict=False):
-        x, y = _thinned(ranking.recall[1:], ranking.precision[1:])
+        x, y = _thinned(ranking.recall, ranking.precision)
         f1, _ = ranking.f1_max
         text = f"{name}, AP {ranking.average_precision:.3f}, best F1 {f1:.3f}"
         axes.plot(x, y, color=color, label=text)

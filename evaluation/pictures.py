@@ -42,15 +42,20 @@ class Scale:
     def region(self, score: float, anomaly_map: np.ndarray) -> np.ndarray:
         """Where the defect is: bool [H,W]; empty exactly where the picture counts as good.
 
-        The pixel threshold suits pixels on average. A faint defect may lie below it all over;
-        then its worst pixels are shown, those that made the picture defective.
+        `cut` says from which score on.
         """
         if score < self.threshold:
             return np.zeros(anomaly_map.shape, bool)
+        return anomaly_map >= self.cut(anomaly_map)
+
+    def cut(self, anomaly_map: np.ndarray) -> float:
+        """The pixel threshold; for faint defects less: half-way from threshold to worst pixel.
+
+        The pixel threshold suits all pixels of a test set together. A faint defect may lie below
+        it all over, and yet make its picture defective.
+        """
         worst = float(anomaly_map.max())
-        if worst >= self.pixel_threshold:
-            return anomaly_map >= self.pixel_threshold
-        return anomaly_map >= min(self.threshold, worst)
+        return min(self.pixel_threshold, (self.threshold + worst) / 2, worst)
 
 
 VERDICTS = {True: "defective", False: "good", None: "unknown"}
@@ -91,16 +96,20 @@ class Sheet:
             predicted = self.scale.region(score, anomaly_map)
             contents["predicted mask"] = _black_and_white(predicted)
             contents["outline"] = _outlined(picture, predicted)
+            cut = f"predicted mask: ≥ {self.scale.cut(anomaly_map):.4g}" if predicted.any() else ""
+            self._rename("predicted mask", cut or "predicted mask: none")
         unknown = mask is None
         blank = np.full_like(picture, 235)
         contents["ground truth"] = blank if unknown else _black_and_white(mask)
         for panel, image in self._images.items():
             image.set_data(contents[panel])
         if "ground truth" in self._axes:
-            text = "ground truth: unknown" if unknown else "ground truth"
-            self._axes["ground truth"].set_title(text, fontsize=9, color=QUIET)
+            self._rename("ground truth", "ground truth: unknown" if unknown else "ground truth")
         self._title.set_text(self._headline(name, score))
         save_figure(self._figure, path)
+
+    def _rename(self, panel: str, text: str) -> None:
+        self._axes[panel].set_title(text, fontsize=9, color=QUIET)
 
     def _headline(self, name: str, score: float) -> str:
         threshold, name = self.scale.threshold, printable(name)
@@ -123,7 +132,7 @@ class Sheet:
         self._images = {}
         for panel, place in self._axes.items():
             place.set_axis_off()
-            place.set_title(panel, fontsize=9, color=QUIET)
+            self._rename(panel, panel)
             self._images[panel] = place.imshow(empty, interpolation="nearest")
         self._color_bar(axes)
         self._figure.draw_without_rendering()

@@ -97,14 +97,16 @@ def measure(tested: Tested) -> Figures:
             flat = [np.concatenate([a.ravel() for a in arrays]) for arrays in (masks, maps)]
             pixel = rank(*flat)
         if pixel is None:
-            logger.warning("pixel figures are left out: no mask marks a defect")
+            reason = "no defective picture has a mask" if without else "no mask marks a defect"
+            logger.warning("pixel figures are left out: %s", reason)
         else:
             overlap = aupro(masks, maps, pixel)
             if without:
                 logger.warning("pixel figures leave out %d pictures without a mask", without)
             if blank:
                 logger.warning(
-                    "%d defective pictures have empty masks: all good pixels", len(blank)
+                    "%d masks of defective pictures mark nothing in the crop, that of %s first",
+                    *(len(blank), tested.paths[blank[0]]),
                 )
     return Figures(image, pixel, overlap)
 

@@ -24,7 +24,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="weights: PyTorch's .pth, Paddle's .pdparams or .pdiparams, .safetensors "
         "(default: models/<backbone>.pdiparams if it is there, else the embedded weights)",
     )
-    group.add_argument("--dims", type=whole(1), default=100, help="channels drawn, d")
+    group.add_argument("--dims", type=whole(1), default=100, help="channels drawn, of 448")
     group.add_argument("--seed", type=whole(0), default=7, help="seed of the channel draw")
     add_device_option(group)
 

@@ -120,6 +120,11 @@ class PaDiM:
         return scores
 
     def _embed(self, images: np.ndarray) -> np.ndarray:
+        if images.ndim != 4 or images.shape[1:] != (3, *self.size) or images.dtype != np.float32:
+            raise ValueError(
+                f"expected normalised float32 pictures [B,3,{self.size[0]},{self.size[1]}], "
+                f"got {images.dtype} {images.shape}"
+            )
         with phase("network"):
             maps = self._extract(images)
         with phase("embedding"):

@@ -17,7 +17,7 @@ from evaluation.figure import target_names
 from evaluation.pictures import Sheet, verdict
 from evaluation.report import scale_for
 from models.options import find_model
-from tasks.runs import log_phases, log_weights, open_detector
+from tasks.runs import log_phases, log_weights, open_detector, warn_of_crop
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ def predict_all(options) -> int:
 
     folder = options.save_path or Path("output") / category / "predictions"
     paths, root = _find(source, folder)
+    warn_of_crop(preprocessing, paths[0])
     judge = Judge(options, detector, preprocessing, _targets(options, folder, paths, root))
     loader = Loader(
         [Sample(path) for path in paths],
@@ -48,7 +49,8 @@ def predict_all(options) -> int:
         judge(batch)
     log_phases()
     if loader.skipped:
-        logger.error("%d of %d pictures did not decode", len(loader.skipped), len(paths))
+        level = logging.WARNING if options.skip_bad else logging.ERROR
+        logger.log(level, "%d of %d pictures did not decode", len(loader.skipped), len(paths))
     if judge.failed:
         logger.error("%d files could not be written", judge.failed)
     return 1 if judge.failed or (loader.skipped and not options.skip_bad) else 0

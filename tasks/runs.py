@@ -8,7 +8,7 @@ from pathlib import Path
 from common.errors import UsageError, WorkError
 from common.options import folder_name
 from common.timing import phase
-from datasets.transforms import Preprocessing
+from datasets.transforms import BadPictureError, Preprocessing, picture_size
 from evaluation.report import Figures, closing_lines
 from evaluation.summary import mean, summary
 from models import checkpoint, load_detector
@@ -63,6 +63,20 @@ def open_detector(path: Path, device: str) -> tuple[PaDiM, Preprocessing]:
                 if not math.isfinite(calibration[key]):
                     raise ValueError(f"{key} {calibration[key]}")
     return detector, preprocessing
+
+
+def warn_of_crop(preprocessing: Preprocessing, path: Path) -> None:
+    """Say so where the crop leaves out much of the pictures: nothing is found outside it."""
+    try:
+        size = picture_size(path)
+    except BadPictureError:
+        return  # the loader says so, or skips it
+    if (seen := preprocessing.seen(size)) < 0.7:
+        logger.warning(
+            "the crop sees %.0f %% of a %d×%d picture; for all of it give --resize and --img_size "
+            "a HEIGHTxWIDTH of the pictures' own shape",
+            *(100 * seen, *size),
+        )
 
 
 def log_weights(record: dict) -> None:

@@ -3,7 +3,6 @@
 import logging
 import platform
 import time
-from pathlib import Path
 
 import paddle
 
@@ -14,11 +13,11 @@ from common.progress import progress
 from common.timing import phase
 from datasets.loader import Loader
 from datasets.options import open_category, source
-from datasets.samples import check_masks, require_training
-from datasets.transforms import BadPictureError, Preprocessing, picture_size
+from datasets.samples import check_masks, require_test, require_training
+from datasets.transforms import Preprocessing
 from evaluation.report import Figures
 from models import build_detector, checkpoint
-from tasks.runs import each_category, log_phases, log_weights
+from tasks.runs import each_category, log_phases, log_weights, warn_of_crop
 from tasks.validation import validate
 
 logger = logging.getLogger(__name__)
@@ -42,9 +41,10 @@ def train(options, name: str, backbone: str, preprocessing: Preprocessing) -> Fi
     category = open_category(options, name)
     require_training(category, source(options, name))
     if options.val:
+        require_test(category, source(options, name))
         check_masks(category.test, options.skip_bad)
     path = writable_folder(options.save_path / name) / "best.pdparams"
-    _warn_of_crop(preprocessing, category.train[0].path)
+    warn_of_crop(preprocessing, category.train[0].path)
 
     start = time.perf_counter()
     with phase("start of the network"):
@@ -85,17 +85,3 @@ def _log_settings(options) -> None:
     versions = f"Python {platform.python_version()}, Paddle {paddle.__version__}"
     settings = ", ".join(f"{key} {value}" for key, value in vars(options).items())
     logger.info("%s; options: %s", versions, settings, extra={"file_only": True})
-
-
-def _warn_of_crop(preprocessing: Preprocessing, path: Path) -> None:
-    """Say so where the crop leaves out much of the pictures: nothing is found outside it."""
-    try:
-        size = picture_size(path)
-    except BadPictureError:
-        return  # the loader says so, or skips it
-    if (seen := preprocessing.seen(size)) < 0.7:
-        logger.warning(
-            "the crop sees %.0f %% of a %d×%d picture; for all of it give --resize and --img_size "
-            "a HEIGHTxWIDTH of the pictures' own shape",
-            *(100 * seen, *size),
-        )

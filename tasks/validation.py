@@ -12,14 +12,14 @@ from common.progress import progress
 from common.timing import phase
 from datasets.loader import Batch, Loader
 from datasets.options import open_category, source
-from datasets.samples import Category, Sample, check_masks
+from datasets.samples import Category, Sample, check_masks, require_test
 from datasets.transforms import Preprocessing
 from evaluation import report
 from evaluation.figure import target_names
 from evaluation.pictures import Sheet
 from models import checkpoint
 from models.options import find_model
-from tasks.runs import each_category, log_phases, log_weights, open_detector
+from tasks.runs import each_category, log_phases, log_weights, open_detector, warn_of_crop
 
 logger = logging.getLogger(__name__)
 
@@ -33,20 +33,19 @@ def validate_all(options, names: list[str]) -> int:
 
 def _validate_saved(options, name: str) -> report.Figures:
     path = find_model(options.model_path, options.save_path, name)
-    detector, _ = open_detector(path, options.device)
+    detector, preprocessing = open_detector(path, options.device)
     if (known := detector.record["category"]) != name:
         logger.warning("%s was trained on category %s, not %s", path, known, name)
     log_weights(detector.record)
     category = open_category(options, name)
+    require_test(category, source(options, name))
     check_masks(category.test, options.skip_bad)
+    warn_of_crop(preprocessing, category.test[0].path)
     return validate(options, detector, category, path)
 
 
 def validate(options, detector, category: Category, model_path: Path) -> report.Figures:
     """Score the test set of `category`; write and print its figures, keep its thresholds."""
-    if not category.test:
-        where = source(options, category.name)
-        raise UsageError(f"{where}: no test pictures (test/good, test/<defect>)")
     model = checkpoint.identity(model_path)
     folder = writable_folder(options.save_path / category.name)
     preprocessing = Preprocessing.from_record(detector.record["preprocessing"])
@@ -73,8 +72,10 @@ def validate(options, detector, category: Category, model_path: Path) -> report.
     log_phases()
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
-    print(f"{category.name}: {len(tested.paths)} test pictures, results in {folder}")
-    print(report.table(figures))
+    said = f"{category.name}: {len(tested.paths)} test pictures, results in {folder}"
+    said += f"\n{report.table(figures)}"
+    print(said)
+    logger.info("%s", said, extra={"file_only": True})
     return figures
 
 

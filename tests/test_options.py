@@ -218,7 +218,7 @@ def test_no_model_or_several_are_named(tmp_path, categories, names):
 
 def data_namespace(*arguments):
     made = Parser("A parser for tests.")
-    data_options.add_data_options(made)
+    data_options.add_data_options(made, training=True)
     data_options.add_size_options(made)
     return made.parse_args([str(argument) for argument in arguments])
 

@@ -31,6 +31,15 @@ def test_scores_have_one_number_a_picture_and_one_a_pixel(detector):
     np.testing.assert_array_equal(scores.image, scores.map.max(axis=(1, 2)))
 
 
+@pytest.mark.parametrize(
+    "images",
+    [pictures(1)[0], pictures(1)[:, :, :32], pictures(1).astype(np.float64), pictures(1)[:, :1]],
+)
+def test_pictures_of_another_shape_or_type_are_refused(detector, images):
+    with pytest.raises(ValueError, match=r"float32 pictures \[B,3,64,96\]"):
+        detector.score(images)
+
+
 def test_a_spot_is_found_where_it_is(detector):
     spotted = pictures(2)
     spotted[1, :, 30:42, 60:72] += 4

@@ -43,7 +43,7 @@ def test_without_masks_pixel_figures_are_left_out_and_a_line_says_so(caplog):
     assert figures.pixel is None
     assert figures.aupro is None
     assert figures.record()["pixel"] == {}
-    assert "no mask marks a defect" in caplog.text
+    assert "no defective picture has a mask" in caplog.text
 
 
 def test_pictures_without_a_mask_do_not_count_as_clean(caplog):
@@ -135,6 +135,14 @@ def test_a_good_picture_has_no_region_and_a_defective_one_always_has():
         scale = Scale.around(5.0, pixel_threshold, 1.0)
         assert scale.region(6.0, anomaly_map).sum() == 1
         assert scale.region(4.0, anomaly_map).sum() == 0
+
+
+def test_the_region_does_not_jump_as_a_defect_grows_stronger():
+    shape = np.linspace(0, 1, 64, dtype=np.float32)[None].repeat(64, 0)
+    scale = Scale.around(11.5, 40.0, 5.0)
+    sizes = [scale.region(worst, shape * worst).sum() for worst in np.arange(11.5, 80.0, 0.5)]
+    assert min(sizes) > 0
+    assert max(abs(np.diff(sizes))) <= 3 * 64  # of 64 columns: no more than a few at a time
 
 
 def test_the_threshold_is_the_middle_of_the_colours():

@@ -255,6 +255,13 @@ def test_a_mask_may_have_an_uppercase_ending(tmp_path):
     assert find_mask(tmp_path / "x/7.png", masks_in(tmp_path)) == tmp_path / "7_mask.PNG"
 
 
+def test_masks_that_are_named_after_no_picture_are_wrong_use(tmp_path):
+    picture(tmp_path / "bad/7.png")
+    picture(tmp_path / "masks/x_7.png")
+    with pytest.raises(UsageError, match="none of its 1 pictures is named after"):
+        folder.open_folders("x", abnormal=tmp_path / "bad", masks=tmp_path / "masks")
+
+
 def test_masks_among_the_pictures_are_wrong_use(tmp_path):
     picture(tmp_path / "7.png")
     with pytest.raises(UsageError, match="among"):

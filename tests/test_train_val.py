@@ -41,6 +41,8 @@ def test_training_writes_model_figures_sheets_and_log(trained):
     assert "fit flange: 8/8 pictures" in log
     assert "dims 20" in log
     assert "statistics" in log
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert f"{metrics['image']['auroc']:.4f}" in log
 
 
 def test_no_temporary_file_is_left(trained):
