@@ -30,8 +30,8 @@ class Loader:
     """Batches of `samples` in their order; iterate once.
 
     `workers` threads decode (0: the caller's own). A picture that does not decode raises
-    BadPictureError, or with `skip_bad` is left out, logged, and kept in `skipped`. No more than two
-    batches are decoded ahead, so that memory does not grow with the number of pictures.
+    BadPictureError, or with `skip_bad` is left out, logged, and kept in `skipped`. No more than one
+    batch is decoded ahead, so that memory does not grow with the number of pictures.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Loader:
             yield _batch(items)
 
     def _decoded(self) -> Iterator[tuple]:
-        ahead = 2 * self.batch_size
+        ahead = self.batch_size + self.workers
         with ThreadPoolExecutor(max(1, self.workers)) as pool:
             pending: deque[Future] = deque()
             try:

@@ -17,6 +17,10 @@ from models.device import cpu_threads
 raise_on_termination()
 
 
+# Pictures in one run of the static graph: enough to be fast; more would only need more memory.
+AT_ONCE = 8
+
+
 class Extractor:
     """`network` (a paddle Layer: [B,3,H,W] → list of maps) on `device`, for pictures of `size`."""
 
@@ -57,10 +61,14 @@ def _static(network: paddle.nn.Layer, size: tuple[int, int]):
         predictor = inference.create_predictor(config)
     source = predictor.get_input_handle(predictor.get_input_names()[0])
 
+    outputs = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
+
     def run(images):
-        source.copy_from_cpu(images)
-        predictor.run()
-        names = predictor.get_output_names()
-        return [predictor.get_output_handle(name).copy_to_cpu() for name in names]
+        parts = []
+        for start in range(0, len(images), AT_ONCE):
+            source.copy_from_cpu(images[start : start + AT_ONCE])
+            predictor.run()
+            parts.append([output.copy_to_cpu() for output in outputs])
+        return [np.concatenate(maps) for maps in zip(*parts, strict=True)]
 
     return run
