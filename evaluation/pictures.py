@@ -96,15 +96,15 @@ class Sheet:
             predicted = self.scale.region(score, anomaly_map)
             contents["predicted mask"] = _black_and_white(predicted)
             contents["outline"] = _outlined(picture, predicted)
-            cut = f"predicted mask: ≥ {self.scale.cut(anomaly_map):.4g}" if predicted.any() else ""
-            self._rename("predicted mask", cut or "predicted mask: none")
-        unknown = mask is None
-        blank = np.full_like(picture, 235)
-        contents["ground truth"] = blank if unknown else _black_and_white(mask)
+            cut = f"≥ {self.scale.cut(anomaly_map):.4g}" if predicted.any() else "none"
+            self._rename("predicted mask", f"predicted mask: {cut}")
+        if "ground truth" in self.panels:
+            unknown = mask is None
+            blank = np.full_like(picture, 235)
+            contents["ground truth"] = blank if unknown else _black_and_white(mask)
+            self._rename("ground truth", "ground truth: unknown" if unknown else "ground truth")
         for panel, image in self._images.items():
             image.set_data(contents[panel])
-        if "ground truth" in self._axes:
-            self._rename("ground truth", "ground truth: unknown" if unknown else "ground truth")
         self._title.set_text(self._headline(name, score))
         save_figure(self._figure, path)
 

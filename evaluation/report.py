@@ -149,8 +149,8 @@ def write_figures(
         draw_histogram(scores, defective, threshold, folder / "histogram.png", category)
 
 
-def _write_scores(path: Path, tested: Tested, threshold: float | None) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+def _write_scores(target: Path, tested: Tested, threshold: float | None) -> None:
+    with target.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "kind", "score", "verdict"])
         for path, kind, score in zip(tested.paths, tested.kinds, tested.scores, strict=True):

@@ -55,7 +55,6 @@ class PatchEmbedding:
         start = 0
         for stage in maps:
             b, c, stage_h, stage_w = stage.shape
-            place = out[..., start : start + c]
             if h % stage_h == 0 and w % stage_w == 0:
                 tall, wide = h // stage_h, w // stage_w
                 tiles = out.reshape(b, stage_h, tall, stage_w, wide, self.dims)
@@ -64,6 +63,7 @@ class PatchEmbedding:
             else:
                 rows = np.arange(h) * stage_h // h
                 columns = np.arange(w) * stage_w // w
-                place[...] = stage.transpose(0, 2, 3, 1)[:, rows[:, None], columns]
+                source = stage.transpose(0, 2, 3, 1)[:, rows[:, None], columns]
+                out[..., start : start + c] = source
             start += c
         return out.reshape(len(out), h * w, self.dims)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common.errors import UsageError
 from common.options import checked, whole
+from models import METHODS
 from models.device import parse_device
 
 BACKBONES = ("resnet18",)
@@ -13,7 +14,7 @@ DEPTHS = {int(name.removeprefix("resnet")): name for name in BACKBONES}
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
-    group.add_argument("--method", choices=("padim",), default="padim", help="the detector")
+    group.add_argument("--method", choices=METHODS, default=METHODS[0], help="the detector")
     group.add_argument(
         "--backbone", choices=BACKBONES, help="the frozen network (default: resnet18)"
     )

@@ -82,13 +82,10 @@ def _targets(options, folder: Path, paths: list[Path], root: Path) -> dict[str, 
         writable_folder(folder.parent)
         targets["picture"] = {paths[0]: folder}
     elif options.save_picture:
-        names = target_names(relative, ".png")
-        places = (writable_folder(folder) / name for name in names)
-        targets["picture"] = dict(zip(paths, places, strict=True))
+        targets["picture"] = _mirrored(paths, relative, writable_folder(folder), ".png")
     if options.save_map:
-        names = target_names(relative, ".npy")
-        places = (writable_folder(options.save_map, "--save_map") / name for name in names)
-        targets["map"] = dict(zip(paths, places, strict=True))
+        folder = writable_folder(options.save_map, "--save_map")
+        targets["map"] = _mirrored(paths, relative, folder, ".npy")
     pictures = {path.resolve() for path in paths}
     for target in targets.get("picture", {}).values():
         if target.resolve() in pictures:
@@ -96,6 +93,14 @@ def _targets(options, folder: Path, paths: list[Path], root: Path) -> dict[str, 
                 f"--save_path: {target} would overwrite a picture to be judged; name another"
             )
     return targets
+
+
+def _mirrored(
+    paths: list[Path], relative: list[Path], folder: Path, suffix: str
+) -> dict[Path, Path]:
+    """Each of `paths` at its `relative` place below `folder`."""
+    places = (folder / name for name in target_names(relative, suffix))
+    return dict(zip(paths, places, strict=True))
 
 
 class Judge:

@@ -77,7 +77,7 @@ def train(options, name: str, backbone: str, preprocessing: Preprocessing) -> Fi
     if not options.val:
         print(path)
         return None
-    return validate(options, detector, category, path)
+    return validate(options, detector, preprocessing, category, path)
 
 
 def _log_settings(options) -> None:

@@ -41,14 +41,15 @@ def _validate_saved(options, name: str) -> report.Figures:
     require_test(category, source(options, name))
     check_masks(category.test, options.skip_bad)
     warn_of_crop(preprocessing, category.test[0].path)
-    return validate(options, detector, category, path)
+    return validate(options, detector, preprocessing, category, path)
 
 
-def validate(options, detector, category: Category, model_path: Path) -> report.Figures:
+def validate(
+    options, detector, preprocessing: Preprocessing, category: Category, model_path: Path
+) -> report.Figures:
     """Score the test set of `category`; write and print its figures, keep its thresholds."""
     model = checkpoint.identity(model_path)
     folder = writable_folder(options.save_path / category.name)
-    preprocessing = Preprocessing.from_record(detector.record["preprocessing"])
     loader = Loader(
         category.test,
         preprocessing,
