@@ -6,7 +6,7 @@ from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, add_boolean, checked, folder_name, positive
 from datasets.options import add_loading_options
-from models.options import add_device_option
+from models.options import add_engine_options
 
 
 def parse_options():
@@ -42,7 +42,7 @@ def parse_options():
     add_boolean(parser, "--json", False, "print JSON lines in place of text")
     parser.add_argument("--save_map", type=Path, metavar="DIR", help="save raw maps there, .npy")
     add_loading_options(parser)
-    add_device_option(parser)
+    add_engine_options(parser)
     return parser.parse_args()
 
 

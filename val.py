@@ -7,7 +7,7 @@ from common.logs import start_logging
 from common.options import Parser, add_boolean, whole
 from datasets.options import add_data_options, category_names
 from evaluation.options import add_picture_options
-from models.options import add_device_option
+from models.options import add_engine_options
 
 
 def parse_options():
@@ -32,7 +32,7 @@ def parse_options():
         "keep the thresholds found in the model (default: if it was trained on this category)",
     )
     parser.add_argument("--seed", type=whole(0), default=7, help="seed of the --num_pictures draw")
-    add_device_option(parser)
+    add_engine_options(parser)
     return parser.parse_args()
 
 

@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,3 +62,27 @@ def writable_folder(path: Path, option: str = "--save_path") -> Path:
             f"{option} {path}: cannot be written ({reason}); name a folder you may write to"
         ) from error
     return path
+
+
+@contextmanager
+def whole_files(folder: Path) -> Iterator[Path]:
+    """A hidden folder inside `folder` to write several files to, which belong together.
+
+    When the block ends well they are renamed into `folder`, one after the other; otherwise none
+    of them is. Raises WorkError where writing fails.
+    """
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=folder))
+    except OSError as error:
+        raise WorkError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    try:
+        yield temporary
+        for path in sorted(temporary.iterdir()):
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        for path in sorted(temporary.iterdir()):
+            path.replace(folder / path.name)
+    except OSError as error:
+        raise WorkError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

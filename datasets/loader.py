@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -29,9 +30,10 @@ class Batch:
 class Loader:
     """Batches of `samples` in their order; iterate once.
 
-    `workers` threads decode (0: the caller's own). A picture that does not decode raises
-    BadPictureError, or with `skip_bad` is left out, logged, and kept in `skipped`. No more than one
-    batch is decoded ahead, so that memory does not grow with the number of pictures.
+    `workers` threads decode (0: the caller's own), from `start` on or else from the first batch
+    asked for. A picture that does not decode raises BadPictureError, or with `skip_bad` is left
+    out, logged, and kept in `skipped`. No more than two batches are decoded ahead, so that memory
+    does not grow with the number of pictures.
     """
 
     def __init__(
@@ -50,6 +52,28 @@ class Loader:
         self.skip_bad = skip_bad
         self.masks = masks
         self.skipped: list[BadPictureError] = []
+        self._coming = iter(samples)
+        self._pending: deque[Future] = deque()
+        self._pool = None
+
+    def start(self) -> "Loader":
+        """Decode the first batches from now on, while the caller still prepares the network.
+
+        A caller that may not come to iterate uses the loader as a context manager instead.
+        """
+        if self.workers and self._pool is None:
+            self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decoder")
+            for sample in islice(self._coming, 2 * self.batch_size + self.workers):
+                self._pending.append(self._pool.submit(self._decode, sample))
+        return self
+
+    def __enter__(self) -> "Loader":
+        return self.start()
+
+    def __exit__(self, *_) -> None:
+        """What is not decoded yet stays so."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -65,22 +89,16 @@ class Loader:
             yield _batch(items)
 
     def _decoded(self) -> Iterator[tuple]:
-        ahead = self.batch_size + self.workers
-        with ThreadPoolExecutor(max(1, self.workers)) as pool:
-            pending: deque[Future] = deque()
-            try:
-                for sample in self.samples:
-                    if self.workers == 0:
-                        pending.append(_done(self._decode, sample))
-                    else:
-                        pending.append(pool.submit(self._decode, sample))
-                    if len(pending) > ahead * (self.workers > 0):
-                        yield from self._result(pending.popleft())
-                while pending:
-                    yield from self._result(pending.popleft())
-            finally:
-                for future in pending:  # the consumer left early, or a picture was bad
-                    future.cancel()
+        if self.workers == 0:
+            for sample in self.samples:
+                yield from self._result(_done(self._decode, sample))
+            return
+        with self:  # the consumer may leave early, or a picture be bad
+            while self._pending:
+                future = self._pending.popleft()
+                for sample in islice(self._coming, 1):
+                    self._pending.append(self._pool.submit(self._decode, sample))
+                yield from self._result(future)
 
     def _decode(self, sample: Sample) -> tuple:
         start = time.perf_counter()

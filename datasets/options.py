@@ -33,8 +33,10 @@ def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
     add_loading_options(group)
 
 
-def add_loading_options(group) -> None:
-    group.add_argument("--batch_size", type=whole(1), default=32, help="pictures a batch")
+def add_loading_options(group, batch_size: int = 32) -> None:
+    group.add_argument(
+        *("-b", "--batch_size"), type=whole(1), default=batch_size, help="pictures a batch"
+    )
     group.add_argument(
         "--num_workers",
         type=whole(0, 256),

@@ -1,6 +1,5 @@
 """One sheet a picture: the picture, its truth, its heat map, its mask, its outline."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,62 +7,12 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from common.errors import printable
 from evaluation.figure import INK, QUIET, fonts, new_figure, save_figure
+from evaluation.scale import Scale, verdict
 
 COLORS = "turbo"
 OPACITY = 0.2, 0.7  # of the heat map over the picture, at the scale's low and high end
 OUTLINE = np.array([255, 40, 30], np.uint8)
 PANEL = 2.5  # inches
-
-
-@dataclass(frozen=True)
-class Scale:
-    """From which score to which the colours run, and from which on something is a defect.
-
-    The same for all pictures of a run: colours of two pictures can be compared. `threshold`
-    judges pictures, `pixel_threshold` pixels; both None where no threshold is known.
-    """
-
-    low: float
-    high: float
-    threshold: float | None = None
-    pixel_threshold: float | None = None
-
-    @classmethod
-    def around(cls, threshold: float, pixel_threshold: float, normal: float) -> "Scale":
-        """From `normal`, a usual score of a good pixel, with `threshold` in the middle."""
-        low = min(normal, threshold / 2)  # a poor model's threshold may lie among good pixels
-        return cls(low, 2 * threshold - low, threshold, pixel_threshold)
-
-    @classmethod
-    def unjudged(cls, unit: float) -> "Scale":
-        """No threshold is known: from half to three times `unit`, a usual training score."""
-        return cls(0.5 * unit, 3 * unit)
-
-    def region(self, score: float, anomaly_map: np.ndarray) -> np.ndarray:
-        """Where the defect is: bool [H,W]; empty exactly where the picture counts as good.
-
-        `cut` says from which score on.
-        """
-        if score < self.threshold:
-            return np.zeros(anomaly_map.shape, bool)
-        return anomaly_map >= self.cut(anomaly_map)
-
-    def cut(self, anomaly_map: np.ndarray) -> float:
-        """The pixel threshold; for faint defects less: half-way from threshold to worst pixel.
-
-        The pixel threshold suits all pixels of a test set together. A faint defect may lie below
-        it all over, and yet make its picture defective.
-        """
-        worst = float(anomaly_map.max())
-        return min(self.pixel_threshold, (self.threshold + worst) / 2, worst)
-
-
-VERDICTS = {True: "defective", False: "good", None: "unknown"}
-
-
-def verdict(score: float, threshold: float | None) -> str:
-    """`good`, `defective`, or `unknown` where there is no threshold."""
-    return VERDICTS[None if threshold is None else bool(score >= threshold)]
 
 
 class Sheet:

@@ -13,7 +13,7 @@ import numpy as np
 from common.files import whole_file
 from common.timing import phase
 from evaluation.metrics import FPR_LIMIT, Ranking, aupro, rank
-from evaluation.pictures import Scale, verdict
+from evaluation.scale import verdict
 
 logger = logging.getLogger(__name__)
 
@@ -109,19 +109,6 @@ def measure(tested: Tested) -> Figures:
                     *(len(blank), tested.paths[blank[0]]),
                 )
     return Figures(image, pixel, overlap)
-
-
-def scale_for(calibration: dict | None, unit: float, threshold: float | None = None) -> Scale:
-    """Colours for pictures of a model with this calibration, judged by `threshold` if given.
-
-    `unit`, a usual score of a training patch, serves where there is no calibration.
-    """
-    known = calibration or {}
-    threshold = known.get("image_threshold") if threshold is None else threshold
-    if threshold is None:
-        return Scale.unjudged(unit)
-    pixel_threshold = known.get("pixel_threshold", threshold)
-    return Scale.around(threshold, pixel_threshold, known.get("normal_score", unit))
 
 
 def write_figures(

@@ -29,8 +29,8 @@ def build_detector(method: str = "padim", **settings):
     return _detector_class(method).build(**settings)
 
 
-def load_detector(path, device: str = "auto"):
-    """The detector in the checkpoint `path`, ready to score on `device`.
+def load_detector(path, **engine):
+    """The detector in the checkpoint `path`, ready to score; `engine`: fields of `Engine`.
 
     Raises WorkError where the file is truncated, not ours, or of another format version.
     """
@@ -38,7 +38,7 @@ def load_detector(path, device: str = "auto"):
 
     tensors, record = checkpoint.load(path)
     with checkpoint.reading(path):
-        return _detector_class(record["method"]).from_state(tensors, record, device)
+        return _detector_class(record["method"]).from_state(tensors, record, **engine)
 
 
 def _detector_class(method: str):

@@ -5,6 +5,8 @@ import re
 
 from common.errors import UsageError
 
+PRECISIONS = ("fp32", "fp16", "bf16")
+
 
 def parse_device(text: str) -> str:
     """`auto`, `cpu`, `gpu` or `gpu:N`, else ValueError."""
@@ -23,7 +25,10 @@ def choose_device(text: str) -> str:
     number = int(text.partition(":")[2] or 0)
     if number >= count:
         built = "" if paddle.is_compiled_with_cuda() else " (this build of Paddle has no CUDA)"
-        raise UsageError(f"--device {text}: there are {count} GPUs{built}; use --device cpu")
+        raise UsageError(
+            f"device {text}: there are {count} GPUs{built}; "
+            "use the CPU (--device cpu, --use_gpu False)"
+        )
     return f"gpu:{number}"
 
 

@@ -1,4 +1,4 @@
-"""Stage maps → one d-channel patch embedding (Defard et al. 2020, section 3.1).
+"""Stage maps and the d-channel patch embedding (Defard et al. 2020, section 3.1).
 
 Channels are chosen stage by stage before anything is upsampled: the other 348 of
 ResNet-18's 448 are never copied.
@@ -7,6 +7,8 @@ ResNet-18's 448 are never copied.
 from collections.abc import Sequence
 
 import numpy as np
+
+from models.grids import Grid, evenly, first
 
 
 class PatchEmbedding:
@@ -44,26 +46,27 @@ class PatchEmbedding:
     def dims(self) -> int:
         return len(self.channels)
 
-    def assemble(self, maps: Sequence[np.ndarray], grid: tuple[int, int]) -> np.ndarray:
-        """Chosen stage maps [B,c_i,H_i,W_i] → embedding [B,P,d], P = h·w of `grid`, float32.
+    @property
+    def used(self) -> list[int]:
+        """The stages that have a chosen channel."""
+        return [i for i, channels in enumerate(self.by_stage) if len(channels)]
 
-        Each place of the grid takes the nearest place of every stage, so that a coarse
-        stage is repeated, not blurred.
-        """
-        h, w = grid
-        out = np.empty((len(maps[0]), h, w, self.dims), np.float32)
-        start = 0
-        for stage in maps:
-            b, c, stage_h, stage_w = stage.shape
-            if h % stage_h == 0 and w % stage_w == 0:
-                tall, wide = h // stage_h, w // stage_w
-                tiles = out.reshape(b, stage_h, tall, stage_w, wide, self.dims)
-                source = stage.transpose(0, 2, 3, 1)[:, :, None, :, None]
-                tiles[..., start : start + c] = source
-            else:
-                rows = np.arange(h) * stage_h // h
-                columns = np.arange(w) * stage_w // w
-                source = stage.transpose(0, 2, 3, 1)[:, rows[:, None], columns]
-                out[..., start : start + c] = source
-            start += c
-        return out.reshape(len(out), h * w, self.dims)
+    def stages(self, grids: Sequence[Grid]) -> list[tuple[int, Grid]]:
+        """(channels, grid) of each stage used, where `grids` holds those of all stages."""
+        return [(len(self.by_stage[i]), tuple(grids[i])) for i in self.used]
+
+
+def split(embedding: np.ndarray, stages: Sequence[tuple[int, Grid]]) -> list[np.ndarray]:
+    """An embedding [B,d,h,w] → the maps [B,c,h_i,w_i] of `stages` that it was made from.
+
+    Upsampling repeats each place of a coarse stage: the first of the copies says it all.
+    """
+    maps, start = [], 0
+    rows, columns = (np.arange(side) for side in stages[0][1])
+    finer = stages[0][1]
+    for channels, grid in stages:
+        rows, columns = rows[first(finer[0], grid[0])], columns[first(finer[1], grid[1])]
+        stage = embedding[:, start : start + channels]
+        maps.append(stage[:, :, evenly(rows)][:, :, :, evenly(columns)])
+        start, finer = start + channels, grid
+    return maps

@@ -1,74 +1,185 @@
-"""Runs the frozen network: the one place that knows how.
+"""Runs frozen graphs: the one place that knows how.
 
-On a CPU the network becomes a static graph that Paddle Inference runs with oneDNN, several
-times faster than dygraph (docs/benchmarks.md). On a GPU dygraph runs it.
+Paddle Inference runs them on a CPU with oneDNN, several times faster than dygraph
+(docs/benchmarks.md), and on a GPU with CUDA or TensorRT. ONNX Runtime runs exported `.onnx` files.
 """
 
+import importlib
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import paddle
 
-from common.errors import raise_on_termination
-from models.device import cpu_threads
+from common.errors import UsageError, WorkError, raise_on_termination
+from models.device import choose_device, cpu_threads
 
-# Paddle's own handler of SIGTERM writes a C++ dump to stdout, among our results.
-raise_on_termination()
-
-
-# Pictures in one run of the static graph: enough to be fast; more would only need more memory.
+# Pictures in one run of a graph on a CPU: enough to be fast; more would only need more memory,
+# and Paddle holds the interpreter while it runs, for which the decoding threads have to wait.
 AT_ONCE = 8
+
+# Normalised pictures float32 [B,3,H,W] → the graph's outputs, float32.
+Run = Callable[[np.ndarray], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How a graph is run.
+
+    device : auto, cpu, gpu or gpu:N
+    precision : one of models.device.PRECISIONS: bf16 where the processor has it, fp16 on a GPU
+    threads : of the CPU; None for as many as there are processors
+    gpu_memory : megabytes to begin with
+    tensorrt_batch : the largest batch that TensorRT prepares for; 0 leaves TensorRT out
+    """
+
+    device: str = "auto"
+    precision: str = "fp32"
+    threads: int | None = None
+    gpu_memory: int = 1000
+    ir_optim: bool = True
+    mkldnn: bool = True
+    tensorrt_batch: int = 0
+
+    def resolved(self) -> "Engine":
+        """Itself with the device found; UsageError where something asked for is not there."""
+        device = choose_device(self.device)
+        if device == "cpu":
+            self._check_cpu()
+        return replace(self, device=device)
+
+    def _check_cpu(self) -> None:
+        if self.tensorrt_batch:
+            raise UsageError("--use_tensorrt needs a GPU; leave it out, or give --use_gpu True")
+        if self.precision == "fp16":
+            raise UsageError("--precision fp16 needs a GPU; on a CPU use bf16 or fp32")
+        if self.precision == "bf16" and not has_bfloat16():
+            raise UsageError(
+                "--precision bf16: this processor has no bfloat16 arithmetic (AVX512_BF16); "
+                "use fp32"
+            )
+        if self.precision == "bf16" and not self.mkldnn:
+            raise UsageError("--precision bf16 needs oneDNN; leave --enable_mkldnn True")
 
 
 class Extractor:
-    """`network` (a paddle Layer: [B,3,H,W] → list of maps) on `device`, for pictures of `size`."""
+    """`layer` (a paddle Layer: pictures [B,3,H,W] → list of maps), run for pictures of `size`."""
 
-    def __init__(self, network: paddle.nn.Layer, size: tuple[int, int], device: str):
-        network.eval()
-        self._run = _dygraph(network, device) if device != "cpu" else _static(network, size)
+    def __init__(self, layer, size: tuple[int, int], engine: Engine):
+        from models.graph import save_graph
+
+        with tempfile.TemporaryDirectory() as folder:
+            model, params = save_graph(layer, size, Path(folder) / "network")
+            self._run = open_graph(model, params, engine, size)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Normalised pictures float32 [B,3,H,W] → maps, float32."""
-        return self._run(np.ascontiguousarray(images, np.float32))
+        return self._run(images)
 
 
-def _dygraph(network: paddle.nn.Layer, device: str):
-    paddle.set_device(device)
-    network.to(device)
+def open_graph(model: Path, params: Path | None, engine: Engine, size: tuple[int, int]) -> Run:
+    """The graph in `model` and `params`, ready to run pictures of `size`.
 
-    def run(images):
-        with paddle.no_grad():
-            return [stage.numpy() for stage in network(paddle.to_tensor(images))]
-
-    return run
-
-
-def _static(network: paddle.nn.Layer, size: tuple[int, int]):
-    from paddle import inference
-
-    spec = [paddle.static.InputSpec([None, 3, *size], "float32", "image")]
-    with tempfile.TemporaryDirectory() as folder:
-        graph = paddle.jit.to_static(network, full_graph=True, input_spec=spec)
-        paddle.jit.save(graph, f"{folder}/network")
-        # Paddle 3 writes .json, Paddle 2 .pdmodel.
-        model = next(p for p in Path(folder).iterdir() if p.suffix in (".json", ".pdmodel"))
-        config = inference.Config(str(model), f"{folder}/network.pdiparams")
-        config.disable_gpu()
-        config.disable_glog_info()
-        config.enable_mkldnn()
-        config.set_cpu_math_library_num_threads(cpu_threads())
+    Raises UsageError where `engine` asks for what is not there, WorkError where the files are no
+    graph.
+    """
+    if model.suffix == ".onnx":
+        return _in_slices(_open_onnx(model, engine), AT_ONCE)
+    engine = engine.resolved()
+    inference = importlib.import_module("paddle.inference")
+    # Paddle's own handler of SIGTERM writes a C++ dump to stdout, among our results.
+    raise_on_termination()
+    config = inference.Config(str(model), str(params))
+    config.disable_glog_info()
+    config.switch_ir_optim(engine.ir_optim)
+    if engine.device == "cpu":
+        _on_cpu(config, engine)
+    else:
+        _on_gpu(config, engine, int(engine.device.partition(":")[2]), size)
+    try:
         predictor = inference.create_predictor(config)
-    source = predictor.get_input_handle(predictor.get_input_names()[0])
+    except (RuntimeError, ValueError, OSError, SystemError) as error:
+        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise WorkError(
+            f"{model}, {params}: no graph that this Paddle can run ({reason[0].strip()}); "
+            "export it again with export_model.py"
+        ) from error
+    return _in_slices(_runner(predictor), AT_ONCE if engine.device == "cpu" else None)
 
+
+def _on_cpu(config, engine: Engine) -> None:
+    config.disable_gpu()
+    config.set_cpu_math_library_num_threads(engine.threads or cpu_threads())
+    if engine.mkldnn:
+        config.enable_mkldnn()
+    elif hasattr(config, "disable_mkldnn"):
+        config.disable_mkldnn()
+    if engine.precision == "bf16":
+        config.enable_mkldnn_bfloat16()
+
+
+def _on_gpu(config, engine: Engine, number: int, size: tuple[int, int]) -> None:
+    inference = importlib.import_module("paddle.inference")
+    kinds = inference.PrecisionType
+    names = {"fp32": "Float32", "fp16": "Half", "bf16": "Bfloat16"}
+    precision = getattr(kinds, names[engine.precision])
+    config.enable_use_gpu(engine.gpu_memory, number, precision)
+    if engine.tensorrt_batch:
+        if inference.get_trt_compile_version() == (0, 0, 0):
+            raise UsageError("--use_tensorrt: this build of Paddle has no TensorRT; leave it out")
+        config.enable_tensorrt_engine(
+            workspace_size=1 << 30,
+            max_batch_size=engine.tensorrt_batch,
+            min_subgraph_size=3,
+            precision_mode=precision,
+            use_static=False,
+            use_calib_mode=False,
+        )
+        shapes = ([batch, 3, *size] for batch in (1, engine.tensorrt_batch, engine.tensorrt_batch))
+        config.set_trt_dynamic_shape_info(*({"image": shape} for shape in shapes))
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor computes with bfloat16, and Paddle with it."""
+    return bool(importlib.import_module("paddle").base.core.supports_bfloat16_fast_performance())
+
+
+def _runner(predictor) -> Run:
+    source = predictor.get_input_handle(predictor.get_input_names()[0])
     outputs = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
 
     def run(images):
-        parts = []
-        for start in range(0, len(images), AT_ONCE):
-            source.copy_from_cpu(images[start : start + AT_ONCE])
-            predictor.run()
-            parts.append([output.copy_to_cpu() for output in outputs])
-        return [np.concatenate(maps) for maps in zip(*parts, strict=True)]
+        source.copy_from_cpu(images)
+        predictor.run()
+        return [output.copy_to_cpu() for output in outputs]
 
     return run
+
+
+def _open_onnx(model: Path, engine: Engine) -> Run:
+    if engine.precision != "fp32" or engine.resolved().device != "cpu":
+        raise UsageError(f"{model}: ONNX graphs run on the CPU in fp32 here; leave out the rest")
+    onnxruntime = importlib.import_module("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = engine.threads or cpu_threads()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(model), options, ["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no common class of their own
+        raise WorkError(f"{model}: no graph that ONNX Runtime can run ({error})") from error
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})
+
+
+def _in_slices(run: Run, size: int | None) -> Run:
+    """`run` for batches of any size, `size` pictures at a time."""
+
+    def sliced(images):
+        images = np.ascontiguousarray(images, np.float32)
+        if size is None or len(images) <= size:
+            return run(images)
+        parts = [run(images[start : start + size]) for start in range(0, len(images), size)]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+    return sliced

@@ -1,74 +1,104 @@
-"""One multivariate Gaussian at each patch position (Defard et al. 2020, section 3.2).
+"""One multivariate Gaussian at each patch position (Defard et al. 2020, section 3.2), factored.
 
-Everything is batched over positions, in blocks whose matrices fit the processor's cache. The
-blocks are shared out to threads; BLAS itself gets one thread each, because its own threads wait
-for each other at every small matrix, for seconds where another program has one of the cores.
+The embedding of a patch holds the channels of coarse stages too, and all patches below one coarse
+place hold the same. So their Gaussians agree there, and the chain rule takes each apart exactly:
+
+    D²(z) = D²(coarsest) + D²(next | coarsest) + … + D²(finest | all coarser)
+
+The coarse terms are kept and computed once for all the patches that share them. For ResNet-18 with
+d = 100 that is 29 MB in place of the 125 MB of 3136 precision matrices, and as much less to read
+for a picture; for one stage alone it is the usual Cholesky factor.
+
+Everything is batched over positions, in bands of rows. The bands are shared out to threads; BLAS
+itself gets one thread each, because its own threads wait for each other at every small matrix, for
+seconds where another program has one of the cores.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from models.device import cpu_threads
+from models.grids import Grid, nearest
 
-BLOCK_ELEMENTS = 2**20  # elements of the d×d matrices in one block of positions: 4 MB
+BAND_ELEMENTS = 2**20  # of the largest array that a band works on: 4 MB
+
+
+@dataclass
+class Level:
+    """What belongs to one stage: c channels of its own at P = h·w places, D with all coarser ones.
+
+    mean : float32 [P,c]
+    factor : float32 [P,c,D], columns coarsest stage first, the own channels last. While fitting:
+        scatter, the sums of own times all centred channels. Then [K|A], so that
+        y = A (z − mean) + K·(the y of all coarser stages) is white: D²(z | coarser) = |y|².
+    """
+
+    grid: Grid
+    mean: np.ndarray
+    factor: np.ndarray
 
 
 class PatchGaussian:
-    """Streaming mean and covariance at `positions` places, for vectors of `dims` numbers.
+    """Streaming mean and covariance at every place, for maps of one or more stages.
 
-    Memory is positions · dims² floats, however many pictures are seen: the scatter matrices
-    are inverted in place.
+    `stages` holds (channels, (h,w)) of each map, finest first, as the extractor gives them.
+    Memory does not depend on how many pictures are seen.
 
     Attributes
     ----------
     n : int, pictures seen
-    mean : float32 [P,d]
-    scatter : float32 [P,d,d], sum of centred outer products; None once finalized
-    precision : float32 [P,d,d], inverse covariance; None until finalized
+    levels : list of Level, coarsest first
+    finalized : bool, whether the factors are those of scoring
     """
 
-    def __init__(self, positions: int, dims: int, epsilon: float = 0.01):
-        self.epsilon = epsilon
-        self.n = 0
-        self.mean = np.zeros((positions, dims), np.float32)
-        self.scatter = np.zeros((positions, dims, dims), np.float32)
-        self.precision = None
+    def __init__(self, stages: Sequence[tuple[int, Grid]], epsilon: float = 0.01):
+        self.epsilon, self.n, self.finalized = epsilon, 0, False
+        self.levels, all_channels = [], 0
+        for channels, (h, w) in reversed(stages):
+            all_channels += channels
+            mean = np.zeros((h * w, channels), np.float32)
+            factor = np.zeros((h * w, channels, all_channels), np.float32)
+            self.levels.append(Level((h, w), mean, factor))
 
-    @classmethod
-    def from_arrays(cls, n: int, mean, precision) -> "PatchGaussian":
-        """A finalized Gaussian from its parts: mean [P,d] and precision [P,d,d], float32."""
-        gaussian = cls(0, 0)
-        gaussian.n, gaussian.mean, gaussian.precision = n, mean, precision
-        gaussian.scatter = None
-        return gaussian
+    @property
+    def dims(self) -> int:
+        return self.levels[-1].factor.shape[2]
 
-    def update(self, embedding: np.ndarray) -> None:
-        """Take in embeddings [B,P,d], float32, each picture once.
+    @property
+    def grid(self) -> Grid:
+        return self.levels[-1].grid
+
+    def update(self, maps: Sequence[np.ndarray]) -> None:
+        """Take in the maps [B,c,h,w] of each stage, finest first, each picture once.
 
         Chan, Golub and LeVeque (1979): the batch is centred on its own mean, and the shift
-        between the two means enters as one more row, so that a block costs one product.
+        between the two means enters as one more column, so that a level costs one product.
         """
-        b = len(embedding)
+        b = len(maps[0])
         if b == 0:
             return
         total = self.n + b
         weight = np.float32(np.sqrt(self.n * b / total))
 
-        def add(block: slice) -> None:
-            x = embedding[:, block].transpose(1, 0, 2)
-            batch_mean = x.mean(axis=1)
-            delta = batch_mean - self.mean[block]
-            rows = np.empty((len(x), b + 1, x.shape[2]), np.float32)
-            np.subtract(x, batch_mean[:, None], out=rows[:, :b])
-            np.multiply(delta, weight, out=rows[:, b])
-            self.scatter[block] += rows.transpose(0, 2, 1) @ rows
-            self.mean[block] += delta * np.float32(b / total)
+        def add(band: Band) -> None:
+            coarser = np.zeros((1, 0, b + 1), np.float32)
+            for level, part, stage in zip(self.levels, band, reversed(maps), strict=True):
+                x = part.columns(stage)
+                batch_mean = x.mean(axis=2)
+                delta = batch_mean - level.mean[part.places]
+                own = np.empty((*x.shape[:2], b + 1), np.float32)
+                np.subtract(x, batch_mean[:, :, None], out=own[:, :, :b])
+                np.multiply(delta, weight, out=own[:, :, b])
+                coarser = np.concatenate([coarser[part.parent], own], axis=1)
+                level.factor[part.places] += own @ coarser.transpose(0, 2, 1)
+                level.mean[part.places] += delta * np.float32(b / total)
 
-        self._each_block(add)
+        self._each_band(add, b + 1)
         self.n = total
 
     def merge(self, other: "PatchGaussian") -> None:
@@ -78,53 +108,133 @@ class PatchGaussian:
             return
         weight = np.float32(np.sqrt(self.n * other.n / total))
 
-        def add(block: slice) -> None:
-            delta = other.mean[block] - self.mean[block]
-            shift = delta * weight
-            self.scatter[block] += other.scatter[block] + shift[:, :, None] * shift[:, None]
-            self.mean[block] += delta * np.float32(other.n / total)
+        def add(band: Band) -> None:
+            shift = np.zeros((1, 0), np.float32)
+            for level, theirs, part in zip(self.levels, other.levels, band, strict=True):
+                delta = theirs.mean[part.places] - level.mean[part.places]
+                own = delta * weight
+                shift = np.concatenate([shift[part.parent], own], axis=1)
+                product = own[:, :, None] * shift[:, None]
+                level.factor[part.places] += theirs.factor[part.places] + product
+                level.mean[part.places] += delta * np.float32(other.n / total)
 
-        self._each_block(add)
+        self._each_band(add, self.dims)
         self.n = total
 
     def finalize(self) -> None:
-        """Turn scatter into precision: Σ = scatter/(n−1) + ε I, inverted by Cholesky, in place.
+        """Turn scatter into factors: Σ = scatter/(n−1) + ε I, whitened level by level, in place.
 
-        Raises ValueError with fewer than two pictures (no covariance) and
-        FloatingPointError where embeddings were not finite.
+        What a level's channels share with the coarser ones is taken out of their covariance
+        (Schur complement); the rest is inverted by Cholesky. Raises ValueError with fewer than
+        two pictures (no covariance) and FloatingPointError where maps were not finite.
         """
         if self.n < 2:
             raise ValueError(f"a covariance needs at least 2 pictures, there were {self.n}")
-        if not np.isfinite(self.mean).all():
+        if not all(np.isfinite(level.mean).all() for level in self.levels):
             raise FloatingPointError("the embeddings hold values that are not finite")
-        ridge = np.float32(self.epsilon) * np.eye(self.mean.shape[1], dtype=np.float32)
+        epsilon, divisor = np.float32(self.epsilon), np.float32(self.n - 1)
 
-        def invert(block: slice) -> None:
-            covariance = self.scatter[block] / np.float32(self.n - 1) + ridge
-            whitening = invert_lower(np.linalg.cholesky(covariance))
-            np.matmul(whitening.transpose(0, 2, 1), whitening, out=self.scatter[block])
+        def invert(band: Band) -> None:
+            coarser: list[np.ndarray] = []
+            for level, part in zip(self.levels, band, strict=True):
+                c = level.mean.shape[1]
+                coarser = [factor[part.parent] for factor in coarser]
+                covariance = level.factor[part.places] / divisor
+                shared, own = _whitened(covariance[:, :, :-c], coarser), covariance[:, :, -c:]
+                rest = own + epsilon * np.eye(c, dtype=np.float32)
+                rest -= shared @ shared.transpose(0, 2, 1)
+                whitening = invert_lower(np.linalg.cholesky(rest))
+                factor = level.factor[part.places]
+                np.matmul(-whitening, shared, out=factor[:, :, :-c])
+                factor[:, :, -c:] = whitening
+                coarser.append(factor)
 
-        self._each_block(invert)
-        self.precision, self.scatter = self.scatter, None
+        self._each_band(invert, self.dims)
+        self.finalized = True
 
-    def mahalanobis(self, embedding: np.ndarray) -> np.ndarray:
-        """Distances sqrt((x−mean)ᵀ precision (x−mean)): [B,P,d] float32 → [B,P] float32."""
-        distance = np.empty(embedding.shape[:2], np.float32)
+    def mahalanobis(self, maps: Sequence[np.ndarray]) -> np.ndarray:
+        """Distances sqrt((z−mean)ᵀ Σ⁻¹ (z−mean)) of maps [B,c,h,w], finest first: [B,h,w]."""
+        b = len(maps[0])
+        distance = np.empty((self.grid[0] * self.grid[1], b), np.float32)
 
-        def measure(block: slice) -> None:
-            x = embedding[:, block].transpose(1, 0, 2) - self.mean[block][:, None]
-            distance[:, block] = np.einsum("pbd,pbd->bp", x @ self.precision[block], x)
+        def measure(band: Band) -> None:
+            coarser = y = np.zeros((1, 0, b), np.float32)
+            squared = np.zeros((1, b), np.float32)
+            for level, part, stage in zip(self.levels, band, reversed(maps), strict=True):
+                c = level.mean.shape[1]
+                coarser = np.concatenate([coarser, y], axis=1)[part.parent]
+                own = part.columns(stage) - level.mean[part.places][:, :, None]
+                factor = level.factor[part.places]
+                y = factor[:, :, -c:] @ own
+                y += factor[:, :, :-c] @ coarser
+                squared = squared[part.parent] + np.einsum("pcb,pcb->pb", y, y)
+            np.sqrt(squared, out=distance[part.places])
 
-        self._each_block(measure)
-        # Rounding may leave −1e-7 where a patch lies on its mean.
-        return np.sqrt(np.maximum(distance, 0, out=distance), out=distance)
+        self._each_band(measure, b)
+        return np.ascontiguousarray(distance.T).reshape(b, *self.grid)
 
-    def _each_block(self, work: Callable[[slice], None]) -> None:
-        positions, dims = self.mean.shape
-        step = max(1, BLOCK_ELEMENTS // max(1, dims * dims))
-        blocks = [slice(i, i + step) for i in range(0, positions, step)]
+    def _each_band(self, work: Callable[["Band"], None], columns: int) -> None:
+        """Do `work` for all bands, of about BAND_ELEMENTS each where a place has d × `columns`."""
+        elements = len(self.levels[-1].mean) * self.dims * columns
+        count = max(cpu_threads(), elements // BAND_ELEMENTS)
+        bands = _bands(tuple(level.grid for level in self.levels), count)
         with _blas().limit(limits=1, user_api="blas"):
-            list(_pool().map(work, blocks))
+            list(_pool().map(work, bands))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A band's share of one level: its `places`, and which of the next coarser level's they share.
+
+    `parent` counts from the start of the same band's share of that level.
+    """
+
+    places: slice
+    parent: np.ndarray
+
+    def columns(self, stage: np.ndarray) -> np.ndarray:
+        """The share of a map [B,c,h,w] as [places,c,B]."""
+        flat = stage.reshape(*stage.shape[:2], -1)[:, :, self.places]
+        return np.ascontiguousarray(flat.transpose(2, 1, 0))
+
+
+Band = list[Part]  # coarsest first
+
+
+@functools.lru_cache(maxsize=64)
+def _bands(grids: tuple[Grid, ...], count: int) -> list[Band]:
+    """`count` bands, or one for each row of the coarsest of `grids` (coarsest first)."""
+    count = min(count, grids[0][0])
+    edges = [i * grids[0][0] // count for i in range(count + 1)]
+    return [_band(grids, *pair) for pair in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _band(grids: tuple[Grid, ...], top: int, bottom: int) -> Band:
+    """What lies below the rows `top` to `bottom` of the coarsest of `grids`."""
+    h, w = grids[0]
+    band = [Part(slice(top * w, bottom * w), np.zeros((bottom - top) * w, np.intp))]
+    for (coarse_h, coarse_w), (h, w) in zip(grids[:-1], grids[1:], strict=True):
+        rows, columns = nearest(h, coarse_h), nearest(w, coarse_w)
+        below = np.flatnonzero((rows >= top) & (rows < bottom))
+        parent = (rows[below] - top)[:, None] * coarse_w + columns
+        top, bottom = below[0], below[-1] + 1
+        band.append(Part(slice(top * w, bottom * w), parent.ravel()))
+    return band
+
+
+def _whitened(cross: np.ndarray, coarser: list[np.ndarray]) -> np.ndarray:
+    """Covariances [N,c,·] with the channels z of coarser levels → those with their white y.
+
+    As y = A z + K·(y of those above), each level's columns follow from those left of them.
+    """
+    start = 0
+    for factor in coarser:
+        stop = start + factor.shape[1]
+        part = cross[:, :, start:stop] @ factor[:, :, start:].transpose(0, 2, 1)
+        part += cross[:, :, :start] @ factor[:, :, :start].transpose(0, 2, 1)
+        cross[:, :, start:stop] = part
+        start = stop
+    return cross
 
 
 @functools.cache

@@ -6,19 +6,17 @@ from pathlib import Path
 from common.errors import UsageError
 from common.options import checked, whole
 from models import METHODS
-from models.device import parse_device
+from models.device import PRECISIONS, parse_device
 
 BACKBONES = ("resnet18",)
+DISTRIBUTION_DTYPES = ("float32", "float16")
 DEPTHS = {int(name.removeprefix("resnet")): name for name in BACKBONES}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--method", choices=METHODS, default=METHODS[0], help="the detector")
-    group.add_argument(
-        "--backbone", choices=BACKBONES, help="the frozen network (default: resnet18)"
-    )
-    group.add_argument("--depth", type=whole(1), help="short for --backbone resnetN (default: 18)")
+    add_backbone_options(group, "resnet18")
     group.add_argument(
         "--pretrained_backbone",
         metavar="PATH",
@@ -27,13 +25,44 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--dims", type=whole(1), default=100, help="channels drawn, of 448")
     group.add_argument("--seed", type=whole(0), default=7, help="seed of the channel draw")
-    add_device_option(group)
+    add_engine_options(group)
 
 
-def add_device_option(group) -> None:
+def add_backbone_options(group, default: str) -> None:
+    group.add_argument(
+        "--backbone", choices=BACKBONES, help=f"the frozen network (default: {default})"
+    )
+    group.add_argument("--depth", type=whole(1), metavar="N", help="short for --backbone resnetN")
+
+
+def add_engine_options(group) -> None:
     group.add_argument(
         "--device", type=checked(parse_device), default="auto", help="auto, cpu, gpu or gpu:N"
     )
+    add_precision_options(group)
+
+
+def add_precision_options(group) -> None:
+    group.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="arithmetic of the network: bf16 on processors that have it, fp16 on a GPU",
+    )
+    group.add_argument(
+        "--cpu_threads",
+        type=whole(1, 1024),
+        help="threads of the network on a CPU (default: one for each processor)",
+    )
+
+
+def engine_from(options: argparse.Namespace) -> dict:
+    """The fields of `models.extractor.Engine` that the options above name."""
+    return {
+        "device": options.device,
+        "precision": options.precision,
+        "threads": options.cpu_threads,
+    }
 
 
 def backbone_from(options: argparse.Namespace) -> str:

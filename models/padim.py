@@ -1,30 +1,23 @@
 """PaDiM: patch distribution modelling (Defard et al. 2020, arXiv 2011.08785)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import paddle
 from paddle import nn
 
 from common.errors import UsageError, WorkError
 from common.timing import phase
-from models.anomaly_map import AnomalyMap, image_scores
+from models import distribution
 from models.backbones import resnet, weights
-from models.device import choose_device, total_memory
+from models.device import total_memory
 from models.embedding import PatchEmbedding
-from models.extractor import Extractor
+from models.extractor import Engine, Extractor
 from models.gaussian import PatchGaussian
+from models.graph import Selection
+from models.scoring import Scorer, Scores, check_images, score_scale
 
 LAYERS = ("layer1", "layer2", "layer3")
-
-
-@dataclass(frozen=True)
-class Scores:
-    """`image` float32 [B]: one score a picture; `map` float32 [B,H,W]: one a pixel."""
-
-    image: np.ndarray
-    map: np.ndarray
 
 
 class PaDiM:
@@ -36,14 +29,13 @@ class PaDiM:
 
     method = "padim"
 
-    def __init__(self, network: nn.Layer, embedding: PatchEmbedding, record: dict, device: str):
+    def __init__(self, network: nn.Layer, embedding: PatchEmbedding, record: dict, engine: Engine):
         self.record = record
         self.embedding = embedding
         self.network = network
+        self.engine = engine.resolved()
         self.size = tuple(record["image_size"])
-        self._extract = Extractor(_Selection(network, embedding), self.size, device)
-        self.grid = network.grid(self.size)
-        self._to_map = AnomalyMap(self.grid, self.size, record["sigma"])
+        self.stages = embedding.stages(network.grids(self.size))
         self.gaussian = None
 
     @classmethod
@@ -54,14 +46,14 @@ class PaDiM:
         dims: int = 100,
         seed: int = 7,
         image_size: tuple[int, int] = (224, 224),
-        device: str = "auto",
         epsilon: float = 0.01,
         sigma: float = 4.0,
+        **engine,
     ) -> "PaDiM":
         """A detector for normalised pictures of `image_size` (H,W), before `fit`.
 
         `dims` channels are drawn by `seed`; `epsilon` regularises the covariance and `sigma`
-        (pixels) smooths the map, both as in the paper.
+        (pixels) smooths the map, both as in the paper. `engine`: fields of `Engine`.
         """
         found = weights.find(backbone, pretrained_backbone)
         network = resnet.ResNet(backbone, LAYERS)
@@ -82,18 +74,24 @@ class PaDiM:
             "sigma": sigma,
             "calibration": None,
         }
-        return cls(network, embedding, record, choose_device(device))
+        return cls(network, embedding, record, Engine(**engine))
+
+    @cached_property
+    def extract(self) -> Extractor:
+        """Pictures → stage maps. Built at first use: those who export need no such thing."""
+        with phase("start of the network"):
+            return Extractor(Selection(self.network, self.embedding), self.size, self.engine)
 
     def fit(self, batches: Iterable[np.ndarray]) -> None:
         """Learn from normal pictures, float32 [B,3,H,W] a batch, in one pass."""
         gaussian = None
         for images in batches:
-            embedding = self._embed(images)
+            maps = self._maps(images)
             with phase("statistics"):
                 if gaussian is None:
                     self._require_memory()
-                    gaussian = PatchGaussian(*embedding.shape[1:], self.record["epsilon"])
-                gaussian.update(embedding)
+                    gaussian = PatchGaussian(self.stages, self.record["epsilon"])
+                gaussian.update(maps)
         n = gaussian.n if gaussian else 0
         if n < 2:
             raise UsageError(f"training needs at least 2 good pictures, there were {n}")
@@ -105,35 +103,32 @@ class PaDiM:
                 raise WorkError(
                     f"the embeddings have no covariance ({error}); are {name} the right weights?"
                 ) from error
-        self.gaussian = gaussian
         self.record["n"] = n
+        self._learned(gaussian)
+
+    def _learned(self, gaussian: PatchGaussian) -> None:
+        self.gaussian = gaussian
+        self._score = Scorer(gaussian, self.size, self.record["sigma"])
 
     def score(self, images: np.ndarray) -> Scores:
         """Scores of pictures float32 [B,3,H,W]; each depends on its picture alone."""
-        embedding = self._embed(images)
+        maps = self._maps(images)
         with phase("scoring"):
-            distance = self.gaussian.mahalanobis(embedding)
-            maps = self._to_map(distance.reshape(len(images), *self.grid))
-            scores = Scores(image_scores(maps), maps)
-        if not np.isfinite(scores.image).all():
-            raise WorkError("scores are not finite: the model is damaged; train it again")
-        return scores
+            return self._score(maps)
 
-    def _embed(self, images: np.ndarray) -> np.ndarray:
-        if images.ndim != 4 or images.shape[1:] != (3, *self.size) or images.dtype != np.float32:
-            raise ValueError(
-                f"expected normalised float32 pictures [B,3,{self.size[0]},{self.size[1]}], "
-                f"got {images.dtype} {images.shape}"
-            )
+    def _maps(self, images: np.ndarray) -> list[np.ndarray]:
+        check_images(images, self.size)
+        extract = self.extract
         with phase("network"):
-            maps = self._extract(images)
-        with phase("embedding"):
-            return self.embedding.assemble(maps, self.grid)
+            return extract(images)
 
     def _require_memory(self) -> None:
         """Statistics that can never fit are an error now, not a killed process later."""
-        h, w = self.grid
-        need, there = 4 * h * w * self.embedding.dims**2, total_memory()
+        need, before = 0, 0
+        for channels, (h, w) in reversed(self.stages):
+            before += channels
+            need += 4 * h * w * channels * before
+        there = total_memory()
         if there is not None and need > 0.9 * there:
             raise UsageError(
                 f"--img_size {self.size[0]}x{self.size[1]} with --dims {self.embedding.dims} needs "
@@ -143,46 +138,22 @@ class PaDiM:
     @property
     def score_scale(self) -> float:
         """√d: the root-mean-square distance of training patches from their own Gaussian."""
-        return float(np.sqrt(self.embedding.dims))
+        return score_scale(self.embedding.dims)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Arrays and record for `checkpoint.save`."""
         backbone = {f"backbone.{k}": v for k, v in resnet.get_weights(self.network).items()}
-        arrays = {
-            "channels": self.embedding.channels,
-            "mean": self.gaussian.mean,
-            "precision": self.gaussian.precision,
-        }
+        arrays = {"channels": self.embedding.channels, **distribution.pack(self.gaussian)}
         return {**backbone, **arrays}, self.record
 
     @classmethod
-    def from_state(cls, arrays: dict[str, np.ndarray], record: dict, device: str) -> "PaDiM":
+    def from_state(cls, arrays: dict[str, np.ndarray], record: dict, **engine) -> "PaDiM":
         """The detector that `state` described; KeyError or ValueError where parts are missing."""
         network = resnet.ResNet(record["backbone"], record["layers"])
         prefix = "backbone."
         state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
         resnet.set_weights(network, state)
         embedding = PatchEmbedding(network.stage_channels, arrays["channels"])
-        detector = cls(network, embedding, record, choose_device(device))
-        mean, precision = arrays["mean"], arrays["precision"]
-        shape = (detector.grid[0] * detector.grid[1], embedding.dims)
-        if mean.shape != shape or precision.shape != (*shape, embedding.dims):
-            found = f"mean {mean.shape} and precision {precision.shape}"
-            raise ValueError(f"{found} do not fit {shape[0]} positions and {shape[1]} channels")
-        detector.gaussian = PatchGaussian.from_arrays(record["n"], mean, precision)
+        detector = cls(network, embedding, record, Engine(**engine))
+        detector._learned(distribution.unpack(arrays, detector.stages, record["n"]))
         return detector
-
-
-class _Selection(nn.Layer):
-    """The frozen graph: backbone, then the chosen channels of each stage it gives."""
-
-    def __init__(self, network: nn.Layer, embedding: PatchEmbedding):
-        super().__init__()
-        self.network = network
-        self.used = [i for i, channels in enumerate(embedding.by_stage) if len(channels)]
-        for i in self.used:
-            self.register_buffer(f"channels{i}", paddle.to_tensor(embedding.by_stage[i]))
-
-    def forward(self, images):
-        maps = self.network(images)
-        return [maps[i].index_select(getattr(self, f"channels{i}"), axis=1) for i in self.used]

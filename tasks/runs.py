@@ -1,68 +1,41 @@
-"""What every run has in common: several categories, weights named, time accounted for."""
+"""What every run has in common: the record checked, weights named, time accounted for."""
 
 import logging
 import math
-from collections.abc import Callable
 from pathlib import Path
 
-from common.errors import UsageError, WorkError
 from common.options import folder_name
 from common.timing import phase
 from datasets.transforms import BadPictureError, Preprocessing, picture_size
-from evaluation.report import Figures, closing_lines
-from evaluation.summary import mean, summary
-from models import checkpoint, load_detector
-from models.padim import PaDiM
+from models.checkpoint import CHECKPOINT, Kind, load_record, reading
 
 logger = logging.getLogger(__name__)
 
 
-def each_category(names: list[str], work: Callable[[str], Figures | None]) -> int:
-    """Do `work` for each name and print the closing lines; the exit code.
+def preprocessing_of(record: dict) -> Preprocessing:
+    """The preprocessing that a model's `record` asks for.
 
-    Of several categories one that fails does not stop the others, and the mean of those that
-    have figures comes last, as category `all`.
+    The rest of the record that runs rely on is checked too; KeyError, ValueError or TypeError
+    where it is damaged.
     """
-    if len(names) == 1:
-        phase.take()
-        if (figures := work(names[0])) is not None:
-            print(closing_lines(names[0], *_aurocs(figures)))
-        return 0
-    results, failed = {}, []
-    for name in names:
-        phase.take()
-        try:
-            figures = work(name)
-        except (UsageError, WorkError, OSError) as error:
-            logger.error("%s: %s", name, error)
-            failed.append(name)
-            continue
-        if figures is not None:
-            results[name] = figures
-            print(closing_lines(name, *_aurocs(figures)), flush=True)
-    if results:
-        print(summary({name: figures.record() for name, figures in results.items()}))
-        columns = zip(*map(_aurocs, results.values()), strict=True)
-        print(closing_lines("all", *map(mean, columns)))
-    if failed:
-        logger.error("failed: %s", ", ".join(failed))
-    return 1 if failed else 0
+    folder_name(record["category"])
+    preprocessing = Preprocessing.from_record(record["preprocessing"])
+    if preprocessing.crop != tuple(record["image_size"]) or not all(
+        s > 0 for s in preprocessing.std
+    ):
+        raise ValueError(f"preprocessing {record['preprocessing']} does not fit the network")
+    if (calibration := record["calibration"]) is not None:
+        for key in ("image_threshold", "pixel_threshold", "normal_score"):
+            if not math.isfinite(calibration[key]):
+                raise ValueError(f"{key} {calibration[key]}")
+    return preprocessing
 
 
-def open_detector(path: Path, device: str) -> tuple[PaDiM, Preprocessing]:
-    """The detector in `path` and the preprocessing it needs, its record checked."""
-    detector = load_detector(path, device)
-    record = detector.record
-    with checkpoint.reading(path):
-        folder_name(record["category"])
-        preprocessing = Preprocessing.from_record(record["preprocessing"])
-        if preprocessing.crop != detector.size or not all(s > 0 for s in preprocessing.std):
-            raise ValueError(f"preprocessing {record['preprocessing']} does not fit the network")
-        if (calibration := record["calibration"]) is not None:
-            for key in ("image_threshold", "pixel_threshold", "normal_score"):
-                if not math.isfinite(calibration[key]):
-                    raise ValueError(f"{key} {calibration[key]}")
-    return detector, preprocessing
+def read_record(path: Path, kind: Kind = CHECKPOINT) -> tuple[dict, Preprocessing]:
+    """The record of a model's file and the preprocessing it asks for, checked; no arrays yet."""
+    record = load_record(path, kind)
+    with reading(path, kind):
+        return record, preprocessing_of(record)
 
 
 def warn_of_crop(preprocessing: Preprocessing, path: Path) -> None:
@@ -90,7 +63,3 @@ def log_phases() -> None:
     """One line with the seconds of every phase since the last such line."""
     seconds = phase.take().items()
     logger.info("seconds: %s", ", ".join(f"{name} {value:.2f}" for name, value in seconds))
-
-
-def _aurocs(figures: Figures) -> list[float | None]:
-    return [level.auroc if level else None for level in (figures.image, figures.pixel)]

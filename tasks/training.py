@@ -4,8 +4,6 @@ import logging
 import platform
 import time
 
-import paddle
-
 from common.errors import UsageError
 from common.files import writable_folder
 from common.logs import log_file
@@ -17,7 +15,9 @@ from datasets.samples import check_masks, require_test, require_training
 from datasets.transforms import Preprocessing
 from evaluation.report import Figures
 from models import build_detector, checkpoint
-from tasks.runs import each_category, log_phases, log_weights, warn_of_crop
+from models.options import engine_from
+from tasks.categories import each_category
+from tasks.runs import log_phases, log_weights, warn_of_crop
 from tasks.validation import validate
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ def train_all(options, names: list[str], backbone: str, preprocessing: Preproces
 
 def train(options, name: str, backbone: str, preprocessing: Preprocessing) -> Figures | None:
     """Fit and save the model of category `name`; its figures with --val, else None."""
-    _log_settings(options)
     category = open_category(options, name)
     require_training(category, source(options, name))
     if options.val:
@@ -47,26 +46,11 @@ def train(options, name: str, backbone: str, preprocessing: Preprocessing) -> Fi
     warn_of_crop(preprocessing, category.train[0].path)
 
     start = time.perf_counter()
-    with phase("start of the network"):
-        detector = build_detector(
-            options.method,
-            backbone=backbone,
-            pretrained_backbone=options.pretrained_backbone,
-            dims=options.dims,
-            seed=options.seed,
-            image_size=preprocessing.crop,
-            device=options.device,
-        )
-    log_weights(detector.record)
-    detector.record |= {"category": name, "preprocessing": preprocessing.record()}
     loader = Loader(
         category.train, preprocessing, options.batch_size, options.num_workers, options.skip_bad
     )
-    batches = progress(loader, len(loader), f"fit {name}", size=lambda batch: len(batch.samples))
-    try:
-        detector.fit(batch.images for batch in batches)
-    except UsageError as error:
-        raise UsageError(f"{source(options, name)}: {error}") from error
+    with loader:
+        detector = _learn(options, name, backbone, preprocessing, loader)
     with phase("saving"):
         checkpoint.save(path, *detector.state())
     learned, seconds = len(loader) - len(loader.skipped), time.perf_counter() - start
@@ -77,11 +61,36 @@ def train(options, name: str, backbone: str, preprocessing: Preprocessing) -> Fi
     if not options.val:
         print(path)
         return None
-    return validate(options, detector, preprocessing, category, path)
+    return validate(options, lambda: detector, preprocessing, category, path)
+
+
+def _learn(options, name: str, backbone: str, preprocessing: Preprocessing, loader: Loader):
+    """A detector that has learned the pictures of `loader`, which decode meanwhile."""
+    with phase("imports, weights"):
+        detector = build_detector(
+            options.method,
+            backbone=backbone,
+            pretrained_backbone=options.pretrained_backbone,
+            dims=options.dims,
+            seed=options.seed,
+            image_size=preprocessing.crop,
+            **engine_from(options),
+        )
+    _log_settings(options)
+    log_weights(detector.record)
+    detector.record |= {"category": name, "preprocessing": preprocessing.record()}
+    batches = progress(loader, len(loader), f"fit {name}", size=lambda batch: len(batch.samples))
+    try:
+        detector.fit(batch.images for batch in batches)
+    except UsageError as error:
+        raise UsageError(f"{source(options, name)}: {error}") from error
+    return detector
 
 
 def _log_settings(options) -> None:
     """What it takes to repeat this run, into the log file."""
+    import paddle
+
     versions = f"Python {platform.python_version()}, Paddle {paddle.__version__}"
     settings = ", ".join(f"{key} {value}" for key, value in vars(options).items())
     logger.info("%s; options: %s", versions, settings, extra={"file_only": True})

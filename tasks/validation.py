@@ -17,9 +17,11 @@ from datasets.transforms import Preprocessing
 from evaluation import report
 from evaluation.figure import target_names
 from evaluation.pictures import Sheet
-from models import checkpoint
-from models.options import find_model
-from tasks.runs import each_category, log_phases, log_weights, open_detector, warn_of_crop
+from evaluation.scale import scale_for
+from models import checkpoint, load_detector
+from models.options import engine_from, find_model
+from tasks.categories import each_category
+from tasks.runs import log_phases, log_weights, read_record, warn_of_crop
 
 logger = logging.getLogger(__name__)
 
@@ -33,21 +35,32 @@ def validate_all(options, names: list[str]) -> int:
 
 def _validate_saved(options, name: str) -> report.Figures:
     path = find_model(options.model_path, options.save_path, name)
-    detector, preprocessing = open_detector(path, options.device)
-    if (known := detector.record["category"]) != name:
+    record, preprocessing = read_record(path)
+    if (known := record["category"]) != name:
         logger.warning("%s was trained on category %s, not %s", path, known, name)
-    log_weights(detector.record)
+    log_weights(record)
     category = open_category(options, name)
     require_test(category, source(options, name))
     check_masks(category.test, options.skip_bad)
     warn_of_crop(preprocessing, category.test[0].path)
-    return validate(options, detector, preprocessing, category, path)
+
+    def open_detector():
+        return load_detector(path, **engine_from(options))
+
+    return validate(options, open_detector, preprocessing, category, path)
 
 
 def validate(
-    options, detector, preprocessing: Preprocessing, category: Category, model_path: Path
+    options,
+    open_detector: Callable,
+    preprocessing: Preprocessing,
+    category: Category,
+    model_path: Path,
 ) -> report.Figures:
-    """Score the test set of `category`; write and print its figures, keep its thresholds."""
+    """Score the test set of `category`; write and print its figures, keep its thresholds.
+
+    The pictures decode while `open_detector()` prepares the network.
+    """
     model = checkpoint.identity(model_path)
     folder = writable_folder(options.save_path / category.name)
     loader = Loader(
@@ -60,8 +73,10 @@ def validate(
     )
     pictures, keep = _keeper(preprocessing, _chosen(category.test, options))
     what = f"validate {category.name}"
-    batches = progress(loader, len(loader), what, size=lambda batch: len(batch.samples))
-    tested = report.score_all(detector.score, batches, keep)
+    with loader:
+        detector = open_detector()
+        batches = progress(loader, len(loader), what, size=lambda batch: len(batch.samples))
+        tested = report.score_all(detector.score, batches, keep)
     if not tested.paths:
         raise WorkError(f"{source(options, category.name)}: none of the test pictures decodes")
     figures = report.measure(tested)
@@ -126,7 +141,7 @@ def _draw(pictures: dict[Path, np.ndarray], tested, detector, folder: Path) -> N
     """A sheet for each of `pictures`, all with the same colours."""
     if not pictures:
         return
-    scale = report.scale_for(detector.record["calibration"], detector.score_scale)
+    scale = scale_for(detector.record["calibration"], detector.score_scale)
     sheet = Sheet(scale, truth=True)
     rows = [i for i, path in enumerate(tested.paths) if path in pictures]
     names = [Path(f"{tested.kinds[i]}_{tested.paths[i].name}") for i in rows]

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def saved(tmp_path) -> Path:
 def test_what_is_saved_is_loaded(saved):
     arrays, record = checkpoint.load(saved)
     assert record["n"] == 3
-    assert record["version"] == checkpoint.VERSION
+    assert record["version"] == checkpoint.CHECKPOINT.version
     for key, array in ARRAYS.items():
         np.testing.assert_array_equal(arrays[key], array)
         assert arrays[key].dtype == array.dtype
@@ -51,10 +52,19 @@ def test_a_truncated_file_is_refused(saved, keep):
     assert str(saved) in str(error.value)
 
 
-def test_another_format_version_is_refused(saved, monkeypatch):
-    monkeypatch.setattr(checkpoint, "VERSION", 2)
-    with pytest.raises(WorkError, match="version 1.*version 2"):
-        checkpoint.load(saved)
+def test_another_format_version_is_refused(saved):
+    newer = replace(checkpoint.CHECKPOINT, version=3)
+    with pytest.raises(WorkError, match="version 2.*version 3"):
+        checkpoint.load(saved, newer)
+
+
+def test_another_kind_of_file_is_refused(saved):
+    with pytest.raises(WorkError, match="not a distribution"):
+        checkpoint.load(saved, checkpoint.DISTRIBUTION)
+
+
+def test_the_record_alone_is_that_of_the_file(saved):
+    assert checkpoint.load_record(saved) == checkpoint.load(saved)[1]
 
 
 @pytest.mark.parametrize("metadata", [None, {"record": "{"}, {"record": json.dumps({"a": 1})}])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.embedding import PatchEmbedding
+from models.embedding import PatchEmbedding, split
 
 STAGES = (4, 6, 8)
 
@@ -14,37 +14,29 @@ def maps(sizes, batch=2):
     ]
 
 
-def selected(embedding, stages):
-    return [
-        stage[:, chosen]
-        for stage, chosen in zip(stages, embedding.by_stage, strict=True)
-        if len(chosen)
-    ]
-
-
-def upsampled(stages, grid):
-    """All channels at the grid, by Paddle's own nearest neighbour."""
-    import paddle.nn.functional as F  # noqa: N812
-    from paddle import concat, to_tensor
-
-    up = [F.interpolate(to_tensor(s), size=grid, mode="nearest") for s in stages]
-    return concat(up, axis=1).numpy()
-
-
-@pytest.mark.parametrize("sizes", [((8, 8), (4, 4), (2, 2)), ((7, 9), (4, 5), (2, 3))])
-def test_assembled_is_chosen_channels_of_all_stages_upsampled(sizes):
+@pytest.mark.parametrize(
+    "sizes",
+    [((8, 8), (4, 4), (2, 2)), ((7, 9), (4, 5), (2, 3)), ((4, 4), (4, 4), (1, 1)), ((9, 9),) * 3],
+)
+def test_an_embedding_splits_into_the_maps_it_was_made_of(sizes):
     embedding = PatchEmbedding.draw(STAGES, 9, seed=3)
-    stages, grid = maps(sizes), sizes[0]
-    out = embedding.assemble(selected(embedding, stages), grid)
-    expected = upsampled(stages, grid)[:, embedding.channels]
-    assert out.dtype == np.float32
-    np.testing.assert_array_equal(out, expected.reshape(2, 9, -1).transpose(0, 2, 1))
+    drawn = maps(sizes)
+    chosen = [drawn[i][:, embedding.by_stage[i]] for i in embedding.used]
+    stages = embedding.stages(sizes)
+    assert [channels for channels, _ in stages] == [stage.shape[1] for stage in chosen]
+    up, rows, columns, finer = [], *(np.arange(side) for side in sizes[0]), sizes[0]
+    for stage, (_, grid) in zip(chosen, stages, strict=True):
+        rows, columns = rows * grid[0] // finer[0], columns * grid[1] // finer[1]
+        up.append(stage[:, :, rows[:, None], columns])
+        finer = grid
+    for ours, theirs in zip(split(np.concatenate(up, axis=1), stages), chosen, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
-def test_positions_run_along_rows_first():
-    embedding = PatchEmbedding((1,), [0])
-    stage = np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3)
-    assert embedding.assemble([stage], (2, 3)).ravel().tolist() == [0, 1, 2, 3, 4, 5]
+def test_stages_without_a_chosen_channel_are_left_out():
+    embedding = PatchEmbedding(STAGES, [4, 5, 9])
+    assert embedding.used == [1]
+    assert embedding.stages([(8, 8), (4, 4), (2, 2)]) == [(3, (4, 4))]
 
 
 def test_the_draw_depends_on_the_seed_alone():

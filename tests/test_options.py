@@ -156,7 +156,7 @@ def test_device_chosen_among_those_there_are(monkeypatch, text, gpus, device):
 def test_a_gpu_that_is_not_there_is_wrong_use(monkeypatch, text, cuda):
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: cuda)
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 0)
-    with pytest.raises(UsageError, match=f"--device {text}: there are 0 GPUs"):
+    with pytest.raises(UsageError, match=f"device {text}: there are 0 GPUs"):
         choose_device(text)
 
 

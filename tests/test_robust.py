@@ -41,9 +41,9 @@ def damage(model: Path, **changes) -> None:
 
 
 def test_a_model_whose_scores_are_no_numbers_judges_nothing(model, demo):
-    precision = checkpoint.load(model)[0]["precision"].copy()
-    precision[0, 0, 0] = np.nan
-    damage(model, precision=precision)
+    own = checkpoint.load(model)[0]["own0"].copy()
+    own[0, 0] = np.nan
+    damage(model, own0=own)
     result = predict(model, demo / "flange/test/chip", "--no-save_picture")
     fails(result, 1, "not finite")
     assert result.out == ""
@@ -59,7 +59,7 @@ def test_a_model_whose_scores_are_no_numbers_judges_nothing(model, demo):
         {"calibration": {"image_threshold": "high"}},
         {"calibration": {}},
         {"backbone": "paddle"},
-        {"mean": np.zeros((3, 3), np.float32)},
+        {"mean0": np.zeros((3, 3), np.float32)},
     ],
 )
 def test_a_damaged_record_is_called_so(model, demo, changes):
@@ -88,13 +88,14 @@ def test_weights_that_cannot_work(demo, tmp_path, change, words):
     fails(result, 1, words, "w.safetensors")
 
 
-def test_statistics_that_never_fit_are_refused(demo, tmp_path):
+def test_statistics_that_never_fit_are_refused(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr("models.padim.total_memory", lambda: 8e9)
     result = call(
         *("train", "--data_path", demo, "--category", "flange", "--save_path", tmp_path / "out"),
         *("--log_dir", tmp_path, "--dims", 448, "--resize", 2048, "--img_size", "2048x2048"),
         *("--batch_size", 1),
     )
-    fails(result, 2, "--img_size 2048x2048 with --dims 448 needs 210", "GB")
+    fails(result, 2, "--img_size 2048x2048 with --dims 448 needs 47", "GB")
 
 
 def test_a_full_disk_is_failed_work(trained, tmp_path, monkeypatch):

@@ -31,10 +31,10 @@ class ResNet(nn.Layer):
         for parameter in self.parameters():
             parameter.stop_gradient = True
 
-    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(h,w) of the finest stage for pictures of (H,W)."""
-        stride = min(STRIDES[STAGES.index(stage)] for stage in self.stages)
-        return tuple(-(-side // stride) for side in size)
+    def grids(self, size: tuple[int, int]) -> list[tuple[int, int]]:
+        """(h,w) of each stage's map for pictures of (H,W)."""
+        strides = (STRIDES[STAGES.index(stage)] for stage in self.stages)
+        return [tuple(-(-side // stride) for side in size) for stride in strides]
 
     def forward(self, x):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))

@@ -1,0 +1,63 @@
+"""Export a trained model for deployment: a static graph, and the distribution beside it."""
+
+from pathlib import Path
+
+from common.errors import run
+from common.logs import start_logging
+from common.options import Parser, add_boolean, checked, folder_name, side_or_size
+from models.options import DISTRIBUTION_DTYPES, add_backbone_options, backbone_from
+
+
+def parse_options():
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "--model_path",
+        type=Path,
+        help="checkpoint, or its folder (default: output/<category>/best.pdparams)",
+    )
+    parser.add_argument(
+        "--category",
+        type=checked(folder_name),
+        help="which model below ./output (default: the only one)",
+    )
+    parser.add_argument(
+        "--save_dir",
+        type=Path,
+        default=Path("output"),
+        help="model.json (Paddle 2: model.pdmodel), model.pdiparams and distribution go there",
+    )
+    parser.add_argument(
+        "--img_size",
+        type=checked(side_or_size),
+        help="must be the model's own picture size (default: that)",
+    )
+    add_backbone_options(parser, "the model's own")
+    parser.add_argument(
+        "--distribution_dtype",
+        choices=DISTRIBUTION_DTYPES,
+        default="float32",
+        help="float16 halves the distribution file; scoring computes with float32 in any case",
+    )
+    add_boolean(
+        parser, "--fused", False, "write one graph more, picture to anomaly map and score: fused.*"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("paddle", "onnx"),
+        default="paddle",
+        help="onnx: the same graphs as .onnx, checked with ONNX Runtime (requirements-onnx.txt)",
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse_options()
+    start_logging()
+    backbone = backbone_from(options) if options.depth or options.backbone else None
+    from tasks.export import export_model
+
+    return export_model(options, backbone)
+
+
+if __name__ == "__main__":
+    run(main)

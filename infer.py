@@ -1,0 +1,92 @@
+"""Judge pictures with exported files: Paddle Inference on a CPU or a GPU, no training code."""
+
+from pathlib import Path
+
+from common.errors import run
+from common.logs import start_logging
+from common.options import Parser, add_boolean, checked, folder_name, positive, whole
+from datasets.options import add_loading_options
+from models.options import add_precision_options
+
+
+def parse_options():
+    parser = Parser(__doc__)
+    parser.add_argument(
+        *("-i", "--input_file"),
+        type=Path,
+        required=True,
+        metavar="FILE|DIR",
+        help="a picture, or a folder: every picture in it and below it",
+    )
+    _add_file_options(parser.add_argument_group("exported files"))
+    _add_output_options(parser.add_argument_group("results"))
+    group = parser.add_argument_group("engine")
+    add_loading_options(group, batch_size=8)
+    add_boolean(group, "--use_gpu", False, "run on the GPU")
+    group.add_argument(
+        "--gpu_mem", type=whole(1), default=1000, help="GPU memory to begin with, MB"
+    )
+    add_precision_options(group)
+    add_boolean(group, "--ir_optim", True, "let Paddle optimise the graph")
+    add_boolean(group, "--use_tensorrt", False, "run what TensorRT can run with it (GPU)")
+    add_boolean(group, "--enable_mkldnn", True, "run on a CPU with oneDNN")
+    add_boolean(
+        group, "--enable_benchmark", False, "report the times of the three steps and the memory"
+    )
+    group.add_argument(
+        "--seed",
+        type=whole(0),
+        default=7,
+        help="accepted for compatibility, without effect: the channels are in the graph",
+    )
+    return parser.parse_args()
+
+
+def _add_file_options(group) -> None:
+    group.add_argument(
+        "--model_dir", type=Path, default=Path("output"), help="folder of the three files"
+    )
+    group.add_argument(
+        "--model_file",
+        type=Path,
+        help=".json, .pdmodel or .onnx; a fused graph too "
+        "(default: <model_dir>/model.json or model.pdmodel)",
+    )
+    group.add_argument(
+        "--params_file", type=Path, help="(default: beside the model file, .pdiparams)"
+    )
+    group.add_argument(
+        "--distribution", type=Path, help="(default: beside the model file, `distribution`)"
+    )
+
+
+def _add_output_options(group) -> None:
+    group.add_argument(
+        "--category", type=checked(folder_name), help="warn where the model is of another one"
+    )
+    add_boolean(group, "--save_picture", False, "save a sheet for each picture")
+    group.add_argument(
+        "--save_path",
+        type=Path,
+        help="FILE.png for one picture, else a folder (default: output/<category>/inference)",
+    )
+    group.add_argument("--save_map", type=Path, metavar="DIR", help="save raw maps there, .npy")
+    add_boolean(group, "--json", False, "print JSON lines in place of text")
+    group.add_argument(
+        "--threshold",
+        type=checked(positive),
+        help="image score from which a picture is defective (default: the one in the "
+        "distribution; where there is none, the verdict is `unknown`)",
+    )
+
+
+def main() -> int:
+    options = parse_options()
+    start_logging()
+    from tasks.inference import infer_all
+
+    return infer_all(options)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,120 @@
+"""The frozen part as one network of Paddle layers, and as a file.
+
+`Selection` is what runs in this process: picture → chosen channels of each stage. `Embedding` and
+`Fused` go further, for those who deploy: picture → embedding, picture → anomaly map and score.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from models.anomaly_map import AnomalyMap
+from models.embedding import PatchEmbedding
+from models.gaussian import PatchGaussian
+from models.grids import Grid, nearest
+
+
+class Selection(nn.Layer):
+    """Normalised pictures [B,3,H,W] → the chosen channels of each stage used, [B,c,h_i,w_i]."""
+
+    def __init__(self, network: nn.Layer, embedding: PatchEmbedding):
+        super().__init__()
+        self.network = network
+        self.used = embedding.used
+        for i in self.used:
+            self.register_buffer(f"channels{i}", paddle.to_tensor(embedding.by_stage[i]))
+        self.eval()
+
+    def forward(self, images):
+        maps = self.network(images)
+        return [maps[i].index_select(getattr(self, f"channels{i}"), axis=1) for i in self.used]
+
+
+class Embedding(nn.Layer):
+    """Normalised pictures [B,3,H,W] → embedding [B,d,h,w]; coarse stages are repeated."""
+
+    def __init__(self, selection: Selection, grids: list[Grid]):
+        super().__init__()
+        self.selection = selection
+        self.steps = list(zip(grids[:-1], grids[1:], strict=True))
+        for i, (fine, coarse) in enumerate(self.steps):
+            for axis, name in enumerate(("rows", "columns")):
+                index = paddle.to_tensor(nearest(fine[axis], coarse[axis]))
+                self.register_buffer(f"{name}{i}", index)
+        self.eval()
+
+    def forward(self, images):
+        maps = self.selection(images)
+        out = maps[-1]
+        for i in reversed(range(len(self.steps))):
+            up = out.index_select(getattr(self, f"rows{i}"), axis=2)
+            up = up.index_select(getattr(self, f"columns{i}"), axis=3)
+            out = paddle.concat([maps[i], up], axis=1)
+        return out
+
+
+class Fused(nn.Layer):
+    """Normalised pictures [B,3,H,W] → smoothed anomaly map [B,H,W] and image score [B].
+
+    The arithmetic of `PatchGaussian.mahalanobis` and `AnomalyMap`, as operators of the graph.
+    """
+
+    def __init__(self, selection: Selection, gaussian: PatchGaussian, to_map: AnomalyMap):
+        super().__init__()
+        self.selection = selection
+        self.grids = [level.grid for level in gaussian.levels]
+        for i, level in enumerate(gaussian.levels):
+            c = level.mean.shape[1]
+            self._constant(f"mean{i}", level.mean[:, :, None])
+            self._constant(f"own{i}", level.factor[:, :, -c:])
+            if i:
+                self._constant(f"coarser{i}", level.factor[:, :, :-c])
+                self._constant(f"parent{i}", _parent(self.grids[i], self.grids[i - 1]))
+        self._constant("rows", to_map.rows)
+        self._constant("columns", to_map.columns)
+        self.eval()
+
+    def _constant(self, name: str, array: np.ndarray) -> None:
+        self.register_buffer(name, paddle.to_tensor(np.ascontiguousarray(array)))
+
+    def forward(self, images):
+        maps = self.selection(images)[::-1]
+        own = self._centred(maps[0], 0)
+        y = coarser = paddle.matmul(self.own0, own)
+        squared = (y * y).sum(axis=1)
+        for i in range(1, len(maps)):
+            parent = getattr(self, f"parent{i}")
+            coarser = coarser.index_select(parent, axis=0)
+            y = paddle.matmul(getattr(self, f"own{i}"), self._centred(maps[i], i))
+            y = y + paddle.matmul(getattr(self, f"coarser{i}"), coarser)
+            squared = squared.index_select(parent, axis=0) + (y * y).sum(axis=1)
+            coarser = paddle.concat([coarser, y], axis=1)
+        distance = paddle.sqrt(squared).transpose([1, 0]).reshape([-1, *self.grids[-1]])
+        smooth = paddle.matmul(paddle.matmul(self.rows, distance), self.columns, transpose_y=True)
+        # Paddle 2.6 loses a product that is both an output and read again; its copy it keeps.
+        smooth = smooth.reshape([-1, self.rows.shape[0], self.columns.shape[0]])
+        return smooth, smooth.flatten(1).max(axis=1)
+
+    def _centred(self, stage, i: int):
+        """A map [B,c,h,w] as [places,c,B], less the mean."""
+        h, w = self.grids[i]
+        columns = stage.reshape([0, stage.shape[1], h * w]).transpose([2, 1, 0])
+        return columns - getattr(self, f"mean{i}")
+
+
+def save_graph(layer: nn.Layer, size: Grid, prefix: Path) -> tuple[Path, Path]:
+    """Write `layer` for pictures of `size` as `prefix`.json (2.x: .pdmodel) and .pdiparams."""
+    spec = [paddle.static.InputSpec([None, 3, *size], "float32", "image")]
+    # Without full_graph Paddle 3 ignores the specification.
+    graph = paddle.jit.to_static(layer, full_graph=True, input_spec=spec)
+    paddle.jit.save(graph, str(prefix))
+    model = next(p for s in (".json", ".pdmodel") if (p := prefix.with_suffix(s)).exists())
+    return model, prefix.with_suffix(".pdiparams")
+
+
+def _parent(fine: Grid, coarse: Grid) -> np.ndarray:
+    """The place of the coarse grid that covers each place of the fine one: int64 [P]."""
+    rows, columns = (nearest(*sides) for sides in zip(fine, coarse, strict=True))
+    return (rows[:, None] * coarse[1] + columns).ravel().astype(np.int64)

@@ -1,0 +1,22 @@
+"""How places of a fine map and of a coarser one belong together."""
+
+import numpy as np
+
+Grid = tuple[int, int]  # (h,w) of a map
+
+
+def nearest(fine: int, coarse: int) -> np.ndarray:
+    """For each of `fine` rows (or columns) the one of `coarse` that covers it: int [fine]."""
+    return np.arange(fine) * coarse // fine
+
+
+def first(fine: int, coarse: int) -> np.ndarray:
+    """For each of `coarse` rows the first of `fine` that it covers: int [coarse]."""
+    return np.searchsorted(nearest(fine, coarse), np.arange(coarse))
+
+
+def evenly(index: np.ndarray) -> slice | np.ndarray:
+    """`index` as a slice where its steps are equal, which numpy takes without copying."""
+    step = int(index[1] - index[0]) if len(index) > 1 else 1
+    even = (np.diff(index) == step).all()
+    return slice(int(index[0]), int(index[-1]) + 1, step) if even else index

@@ -1,0 +1,288 @@
+"""export_model.py and infer.py as a user calls them: they judge as the checkpoint does."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import checkpoint
+from models.checkpoint import DISTRIBUTION
+from models.extractor import has_bfloat16
+from tests.conftest import SMALL, call, fails
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    result = call(
+        *("export_model", "--model_path", trained / "flange", "--save_dir", folder, "--fused"),
+        *("--img_size", 64, "--depth", 18, "--category", "flange"),
+    )
+    assert result.code == 0, result.err
+    assert result.lines == [str(folder / path.name) for path in sorted(folder.iterdir())]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predicted(trained, demo, tmp_path_factory) -> list[dict]:
+    maps = tmp_path_factory.mktemp("maps")
+    return rows(
+        *("predict", "--model_path", trained / "flange", "--picture_path", demo / "flange/test"),
+        *("--json", "--no-save_picture", "--save_map", maps),
+    )
+
+
+@pytest.fixture
+def copied(exported, tmp_path) -> Path:
+    return shutil.copytree(exported, tmp_path / "copied")
+
+
+@pytest.fixture
+def chips(demo):
+    return demo / "flange/test/chip"
+
+
+def rows(*arguments) -> list[dict]:
+    result = call(*arguments)
+    assert result.code == 0, result.err
+    return [json.loads(line) for line in result.lines]
+
+
+def infer(folder, pictures, *arguments):
+    return call("infer", "--model_dir", folder, "-i", pictures, *arguments)
+
+
+def same(found: list[dict], expected: list[dict], scores=1e-4, maps=1e-3) -> None:
+    assert len(found) == len(expected) == 12
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert (ours["path"], ours["verdict"]) == (theirs["path"], theirs["verdict"])
+        assert ours["score"] == pytest.approx(theirs["score"], rel=scores)
+        one, other = np.load(ours["map"]), np.load(theirs["map"])
+        assert np.abs(one - other).max() < maps * np.ptp(other)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("-b", 1), ("-b", 5), ("--enable_mkldnn", "False"), ("--ir_optim=False",)],
+)
+def test_exported_files_judge_as_the_checkpoint_does(exported, demo, predicted, tmp_path, options):
+    options += ("--json", "--save_map", tmp_path, "--cpu_threads", 1, "--seed", 3)
+    same(rows(*_call(exported, demo / "flange/test", *options)), predicted)
+
+
+def _call(folder, pictures, *options):
+    return ("infer", "--model_dir", folder, "--input_file", pictures, *options)
+
+
+def test_a_fused_graph_does_too(exported, demo, predicted, tmp_path):
+    fused = next(exported.glob("fused.*")).with_suffix(".json")
+    options = ("--model_file", fused, "--json", "--save_map", tmp_path)
+    same(rows("infer", "-i", demo / "flange/test", *options), predicted)
+
+
+@pytest.mark.parametrize("graph", ["model.onnx", "fused.onnx"])
+def test_onnx_graphs_do_too(trained, demo, predicted, tmp_path, graph):
+    for package in ("paddle2onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    options = ("--model_path", trained / "flange", "--format", "onnx", "--fused")
+    result = call("export_model", "--save_dir", tmp_path / "onnx", *options)
+    assert result.code == 0, result.err
+    names = sorted(path.name for path in (tmp_path / "onnx").iterdir())
+    assert names == ["distribution", "fused.onnx", "model.onnx"]
+    assert result.lines == [str(tmp_path / "onnx" / name) for name in names]
+    options = ("--model_file", tmp_path / "onnx" / graph, "--json", "--save_map", tmp_path / "maps")
+    same(rows("infer", "-i", demo / "flange/test", *options), predicted)
+
+
+def test_a_float16_distribution_is_half_as_large(trained, exported, demo, predicted, tmp_path):
+    half = tmp_path / "half"
+    options = ("--model_path", trained / "flange", "--distribution_dtype", "float16")
+    assert call("export_model", "--save_dir", half, *options).code == 0
+    sizes = [(folder / "distribution").stat().st_size for folder in (half, exported)]
+    assert sizes[0] < 0.6 * sizes[1]
+    options = ("--json", "--save_map", tmp_path / "maps")
+    same(rows(*_call(half, demo / "flange/test", *options)), predicted, scores=5e-3, maps=1e-2)
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
+def test_in_bfloat16_scores_hardly_change(exported, demo, predicted, tmp_path):
+    options = ("--json", "--save_map", tmp_path, "--precision", "bf16")
+    found = rows(*_call(exported, demo / "flange/test", *options))
+    for ours, theirs in zip(found, predicted, strict=True):
+        assert ours["score"] == pytest.approx(theirs["score"], rel=0.05)
+
+
+def test_a_line_a_picture_as_predict_prints_it(exported, trained, chips):
+    options = ("--model_path", trained / "flange", "--no-save_picture")
+    lines = call("predict", "--picture_path", chips, *options).lines
+    found = infer(exported, chips).lines
+    for ours, theirs in zip(found, lines, strict=True):
+        assert ours.split("\t")[::2] == theirs.split("\t")[::2]
+        assert float(ours.split("\t")[1]) == pytest.approx(float(theirs.split("\t")[1]), rel=1e-4)
+
+
+def test_sheets_where_they_are_asked_for(exported, chips, tmp_path):
+    result = infer(exported, chips, "--save_picture", "--save_path", tmp_path / "sheets")
+    assert result.code == 0, result.err
+    assert sorted(p.name for p in (tmp_path / "sheets").iterdir()) == ["000.png", "001.png"]
+
+
+def test_inference_imports_nothing_of_training(exported, chips):
+    code = (
+        "import sys; sys.argv = ['infer.py', '--model_dir', sys.argv[1], '-i', sys.argv[2]]\n"
+        "import infer; infer.main(); print(*sys.modules, sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, exported, chips], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    modules = set(done.stdout.splitlines())
+    assert "models.deployed" in modules
+    unwanted = ("matplotlib", "sklearn", "skimage", "models.padim", "models.backbones")
+    unwanted += ("tasks.training", "evaluation.report", "evaluation.metrics", "models.graph")
+    assert not modules & set(unwanted)
+
+
+def test_the_other_papers_suffix_is_found(exported, chips):
+    there = next(path for path in exported.glob("model.*") if path.suffix != ".pdiparams")
+    other = {".json": ".pdmodel", ".pdmodel": ".json"}[there.suffix]
+    options = ("--model_file", there.with_suffix(other))
+    assert len(call("infer", "-i", chips, *options).lines) == 2
+
+
+def test_a_bad_picture_does_not_keep_the_others_from_their_answers(exported, chips, tmp_path):
+    folder = shutil.copytree(chips, tmp_path / "in")
+    (folder / "000a.png").write_bytes(b"no picture")
+    result = infer(exported, folder)
+    assert (result.code, len(result.lines)) == (1, 2)
+    assert "000a.png" in result.err
+    assert infer(exported, folder, "--skip_bad").code == 0
+
+
+@pytest.fixture(scope="module")
+def other(demo, tmp_path_factory) -> Path:
+    """Files exported from a model of other channels, as many in each stage as it happens."""
+    folder = tmp_path_factory.mktemp("other")
+    train = ("train", "--data_path", demo, "--category", "flange", "--save_path", folder)
+    assert call(*train, "--log_dir", folder, *SMALL, "--seed", 1).code == 0
+    export = ("export_model", "--model_path", folder / "flange", "--save_dir", folder)
+    assert call(*export).code == 0
+    return folder
+
+
+def test_a_distribution_of_another_graph_is_refused(copied, other, chips):
+    shutil.copy(other / "distribution", copied / "distribution")
+    fails(infer(copied, chips), 1, copied / "distribution", "does not fit the graph", "export")
+
+
+def test_a_distribution_that_fits_in_shape_alone_is_refused(copied, chips):
+    arrays, record = checkpoint.load(copied / "distribution", DISTRIBUTION)
+    arrays["mean0"] = arrays["mean0"] + 1
+    checkpoint.save(copied / "distribution", arrays, record, DISTRIBUTION)
+    fails(infer(copied, chips), 1, "distribution", "the probe picture scores")
+
+
+@pytest.mark.parametrize("keep", [0, 30, -1])
+@pytest.mark.parametrize("name", ["distribution", "model.pdiparams", "model.json"])
+def test_a_truncated_file_is_named(copied, chips, name, keep):
+    path = next(copied.glob(name.replace(".json", ".*[nl]")))
+    path.write_bytes(path.read_bytes()[:keep])
+    result = infer(copied, chips)
+    fails(result, 1, path.name, "export_model.py")
+    assert result.out == ""
+
+
+def test_a_checkpoint_is_no_distribution(exported, trained, chips):
+    options = ("--distribution", trained / "flange/best.pdparams")
+    fails(infer(exported, chips, *options), 1, "best.pdparams", "not a distribution")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stages": None}, "damaged"),
+        ({"probe_score": "high"}, "damaged"),
+        ({"category": "../x"}, "damaged"),
+        ({"image_size": [32, 32]}, "damaged"),
+    ],
+)
+def test_a_damaged_record_is_called_so(copied, chips, change, words):
+    arrays, record = checkpoint.load(copied / "distribution", DISTRIBUTION)
+    checkpoint.save(copied / "distribution", arrays, record | change, DISTRIBUTION)
+    fails(infer(copied, chips), 1, "distribution", words)
+
+
+@pytest.mark.parametrize(
+    ("missing", "word"),
+    [("model.*[nl]", "--model_dir"), ("*.pdiparams", "--params_file"), ("distribution", "no such")],
+)
+def test_a_missing_file_is_wrong_use(copied, chips, missing, word):
+    for path in copied.glob(missing):
+        path.unlink()
+    fails(infer(copied, chips), 2, word, "export_model.py")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--use_gpu", "True"), ("no CUDA",)),
+        (("--precision", "fp16"), ("--precision fp16", "GPU")),
+        (("--use_tensorrt", "True"), ("--use_tensorrt", "GPU")),
+        (("--precision", "bf16", "--enable_mkldnn", "False"), ("--precision bf16",)),
+    ],
+)
+def test_what_the_machine_cannot_do_is_wrong_use(exported, chips, options, words):
+    import paddle
+
+    if paddle.is_compiled_with_cuda():
+        pytest.skip("there may be a GPU")
+    fails(infer(exported, chips, *options), 2, *words)
+
+
+@pytest.mark.skipif(has_bfloat16(), reason="the processor has bfloat16")
+@pytest.mark.parametrize("script", ["infer", "predict"])
+def test_bfloat16_without_its_processor_is_wrong_use(exported, trained, chips, script):
+    if script == "infer":
+        result = infer(exported, chips, "--precision", "bf16")
+    else:
+        options = ("--model_path", trained / "flange", "--precision", "bf16")
+        result = call("predict", "--picture_path", chips, *options)
+    fails(result, 2, "--precision bf16", "no bfloat16")
+
+
+def test_no_picture_is_wrong_use(exported, tmp_path):
+    fails(infer(exported, tmp_path / "none"), 2, "--input_file", "no such picture")
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [(("--img_size", 96), "64x64, not 96x96"), (("--category", "weave"), "trained on flange")],
+)
+def test_an_export_that_names_another_model_is_wrong_use(trained, tmp_path, options, word):
+    options += ("--model_path", trained / "flange", "--save_dir", tmp_path)
+    fails(call("export_model", *options), 2, word)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_that_fails_leaves_the_old_files_alone(copied, trained, monkeypatch):
+    before = {path.name: path.read_bytes() for path in copied.iterdir()}
+    monkeypatch.setattr("models.export.TOLERANCE", -1.0)
+    options = ("--model_path", trained / "flange", "--save_dir", copied, "--fused")
+    fails(call("export_model", *options), 1, "is off by")
+    assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+
+
+def test_a_graph_of_the_other_paddle_does_not_stay_beside_new_parameters(copied, trained):
+    there = next(path for path in copied.glob("model.*") if path.suffix != ".pdiparams")
+    other = there.with_suffix({".json": ".pdmodel", ".pdmodel": ".json"}[there.suffix])
+    other.write_bytes(b"old")
+    options = ("--model_path", trained / "flange", "--save_dir", copied)
+    assert call("export_model", *options).code == 0
+    assert there.exists() and not other.exists()
