@@ -98,14 +98,14 @@ def open_graph(model: Path, params: Path | None, engine: Engine, size: tuple[int
     else:
         _on_gpu(config, engine, int(engine.device.partition(":")[2]), size)
     try:
-        predictor = inference.create_predictor(config)
-    except (RuntimeError, ValueError, OSError, SystemError) as error:
+        run = _runner(inference.create_predictor(config))
+    except (RuntimeError, ValueError, OSError, SystemError, IndexError) as error:
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise WorkError(
             f"{model}, {params}: no graph that this Paddle can run ({reason[0].strip()}); "
             "export it again with export_model.py"
         ) from error
-    return _in_slices(_runner(predictor), AT_ONCE if engine.device == "cpu" else None)
+    return _in_slices(run, AT_ONCE if engine.device == "cpu" else None)
 
 
 def _on_cpu(config, engine: Engine) -> None:

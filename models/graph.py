@@ -110,6 +110,7 @@ def save_graph(layer: nn.Layer, size: Grid, prefix: Path) -> tuple[Path, Path]:
     # Without full_graph Paddle 3 ignores the specification.
     graph = paddle.jit.to_static(layer, full_graph=True, input_spec=spec)
     paddle.jit.save(graph, str(prefix))
+    prefix.with_suffix(".pdiparams.info").unlink(missing_ok=True)  # 2.x; nothing reads it
     model = next(p for s in (".json", ".pdmodel") if (p := prefix.with_suffix(s)).exists())
     return model, prefix.with_suffix(".pdiparams")
 
