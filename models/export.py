@@ -1,6 +1,7 @@
 """Writes a trained detector as static graphs and a distribution."""
 
 import importlib
+import inspect
 import logging
 import os
 import sys
@@ -105,11 +106,12 @@ def _check(model: Path, params: Path | None, size: tuple[int, int], expected: li
 def _to_onnx(model: Path, params: Path) -> Path:
     paddle2onnx = importlib.import_module("paddle2onnx")
     target = model.with_suffix(".onnx")
-    with _stdout_to_stderr():
+    options = {"opset_version": OPSET}
+    if "optimize_tool" in inspect.signature(paddle2onnx.export).parameters:
         # Its optimisers would install packages; ONNX Runtime optimises by itself.
-        paddle2onnx.export(
-            str(model), str(params), str(target), opset_version=OPSET, optimize_tool="None"
-        )
+        options["optimize_tool"] = "None"
+    with _stdout_to_stderr():
+        paddle2onnx.export(str(model), str(params), str(target), **options)
     return target
 
 

@@ -1,0 +1,67 @@
+"""Two versions of Paddle read each other's files, where OTHER_PYTHON names an interpreter with
+another version: `make test-paddle26`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SMALL
+
+ROOT = Path(__file__).resolve().parent.parent
+OTHER = os.environ.get("OTHER_PYTHON")
+pytestmark = pytest.mark.skipif(not OTHER, reason="OTHER_PYTHON names no interpreter")
+
+
+def by(python: str, script: str, *arguments) -> list[str]:
+    command = [str(part) for part in (python, ROOT / script, *arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def scores(lines: list[str]) -> dict[str, tuple]:
+    found = [json.loads(line) for line in lines]
+    return {row["path"]: (row["score"], row["verdict"]) for row in found}
+
+
+def test_the_versions_differ():
+    code = "import paddle; print(paddle.__version__)"
+    versions = [
+        subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout
+        for python in (sys.executable, OTHER)
+    ]
+    assert versions[0] != versions[1]
+
+
+@pytest.mark.parametrize("writer_is_this", [True, False])
+def test_what_one_version_writes_the_other_reads(demo, tmp_path, writer_is_this):
+    writer, reader = (sys.executable, OTHER) if writer_is_this else (OTHER, sys.executable)
+    model, pictures = tmp_path / "flange", demo / "flange/test"
+    train = ("--data_path", demo, "--category", "flange", "--save_path", tmp_path, "--val", *SMALL)
+    by(writer, "train.py", *train, "--log_dir", tmp_path)
+    folders = {}
+    for python, name in ((writer, "written"), (reader, "read")):
+        folders[python] = tmp_path / name
+        by(python, "export_model.py", "--model_path", model, "--save_dir", folders[python])
+    predict = ("--picture_path", pictures, "--model_path", model, "--json", "--no-save_picture")
+    expected = scores(by(writer, "predict.py", *predict))
+    infer = ("-i", pictures, "--json", "--model_dir")
+    found = [
+        by(reader, "predict.py", *predict),
+        by(writer, "infer.py", *infer, folders[writer]),
+        # The reader's own graph with the writer's distribution.
+        by(
+            *(reader, "infer.py", *infer, folders[reader]),
+            *("--distribution", folders[writer] / "distribution"),
+        ),
+    ]
+    assert len(expected) == 12
+    for rows in map(scores, found):
+        assert rows.keys() == expected.keys()
+        for path, (score, verdict) in rows.items():
+            assert score == pytest.approx(expected[path][0], rel=1e-4)
+            assert verdict == expected[path][1]
