@@ -20,7 +20,7 @@ class Contender:
     def __init__(self, threads: int, precision: str):
         self.threads, self.precision = threads, precision
         self.preprocessing = Preprocessing()
-        self.about = f"Paddle {paddle.__version__}"
+        self.about = f"Paddle {paddle.__version__}; one file is saved and deployed"
         self.detector = None
         try:
             self._build()

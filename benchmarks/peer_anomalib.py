@@ -13,7 +13,7 @@ from anomalib.models.image.padim.torch_model import PadimModel
 class Contender(TorchContender):
     def __init__(self, threads: int, workers: int):
         super().__init__(threads, workers)
-        self.about = f"anomalib {version('anomalib')}, {self.about}"
+        self.about = f"{version('anomalib')}, {self.about}; its PadimModel without the Engine"
 
     def _fitted(self, loader):
         """What its Engine does in `fit`, without the Engine, whose own time would count."""

@@ -18,7 +18,8 @@ class Contender(TorchContender):
         # Without weights of its own, which it would download.
         build, _ = feature_extraction.BACKBONES["resnet18"]
         feature_extraction.BACKBONES["resnet18"] = build, None
-        self.about = f"AnomaVision {version('anomavision')}, {self.about}"
+        form = "the deployed form is in half precision, and without the network"
+        self.about = f"{version('anomavision')}, {self.about}; {form}"
 
     def _fitted(self, loader):
         model = anomavision.Padim(
