@@ -239,7 +239,7 @@ def report(options, results: Results, peers: list[str], train: int, test: int) -
     """The table and what one must know to read it."""
     lines = [
         f"{options.category}: {train} pictures to fit, {test} to test; {options.threads} "
-        f"processors for each; {options.rounds} rounds, in turn; batches of {options.batch_size}. "
+        f"processors for each; rounds: {options.rounds}, in turn; batches of {options.batch_size}. "
         "Values are medians over the rounds; `a : b` is how many times better a is than b, the "
         "median of the rounds' own ratios (least–most).",
         "",
