@@ -1,0 +1,71 @@
+"""This project as a contender; see worker.py for what that is."""
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from common.errors import UsageError
+from datasets.loader import Loader
+from datasets.samples import Sample
+from datasets.transforms import Preprocessing
+from models import build_detector, checkpoint
+
+BATCH = 32  # the default of train.py
+
+
+class Contender:
+    """`threads` compute and as many decode; UsageError where `precision` cannot be had."""
+
+    def __init__(self, threads: int, precision: str):
+        self.threads, self.precision = threads, precision
+        self.preprocessing = Preprocessing()
+        self.about = f"Paddle {paddle.__version__}; one file is saved and deployed"
+        self.detector = None
+        try:
+            self._build()
+        except UsageError as error:
+            raise NotImplementedError(str(error)) from error
+
+    def _build(self):
+        return build_detector(
+            "padim",
+            backbone="resnet18",
+            dims=100,
+            seed=7,
+            image_size=self.preprocessing.crop,
+            device="cpu",
+            precision=self.precision,
+            threads=self.threads,
+        )
+
+    def _batches(self, paths: list[str], size: int):
+        samples = [Sample(Path(path)) for path in paths]
+        loader = Loader(samples, self.preprocessing, size, self.threads)
+        return (batch.images for batch in loader)
+
+    def fit(self, paths: list[str]) -> None:
+        self.detector = None  # a second model in memory would count
+        detector = self._build()
+        detector.record |= {"category": "bench", "preprocessing": self.preprocessing.record()}
+        detector.fit(self._batches(paths, BATCH))
+        self.detector = detector
+
+    def decode(self, paths: list[str]) -> np.ndarray:
+        prepare = self.preprocessing
+        return np.stack([prepare.normalize(prepare.picture(Path(path))) for path in paths])
+
+    def score_arrays(self, images: np.ndarray) -> np.ndarray:
+        return self.detector.score(images).image
+
+    def score_file(self, path: str) -> np.ndarray:
+        return self.score_arrays(self.decode([path]))
+
+    def score_files(self, paths: list[str], batch: int) -> np.ndarray:
+        return np.concatenate([self.score_arrays(images) for images in self._batches(paths, batch)])
+
+    def save(self, folder: Path) -> dict[str, Path]:
+        """One file does both: it is what train.py leaves and all that predict.py needs."""
+        path = folder / "best.pdparams"
+        checkpoint.save(path, *self.detector.state())
+        return {"saved": path, "deployed": path}

@@ -1,0 +1,37 @@
+"""anomalib's PaDiM as a contender; see worker.py for what that is."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from peer_torch import TorchContender, channels, load_weights  # before what imports torchvision
+
+# isort: split
+from anomalib.models.image.padim.torch_model import PadimModel
+
+
+class Contender(TorchContender):
+    def __init__(self, threads: int, workers: int):
+        super().__init__(threads, workers)
+        self.about = f"{version('anomalib')}, {self.about}; its PadimModel without the Engine"
+
+    def _fitted(self, loader):
+        """What its Engine does in `fit`, without the Engine, whose own time would count."""
+        model = PadimModel("resnet18", ["layer1", "layer2", "layer3"], False, 100)
+        load_weights(model.feature_extractor.feature_extractor)
+        model.idx.copy_(channels())
+        model.train()
+        for images in loader:
+            model(images)
+        model.fit()
+        return model
+
+    def _scores(self, images: torch.Tensor) -> torch.Tensor:
+        return self.model(images).pred_score
+
+    def save(self, folder: Path) -> dict[str, Path]:
+        """Its checkpoint's arrays, and what its `ExportType.TORCH` writes."""
+        files = {"saved": folder / "model.ckpt", "deployed": folder / "model.pt"}
+        torch.save({"state_dict": self.model.state_dict()}, files["saved"])
+        torch.save({"model": self.model}, files["deployed"])
+        return files

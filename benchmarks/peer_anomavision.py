@@ -1,0 +1,43 @@
+"""AnomaVision's PaDiM as a contender; see worker.py for what that is."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from peer_torch import TorchContender, channels, load_weights  # before what imports torchvision
+
+# isort: split
+import anomavision
+from anomavision.algorithm.common import feature_extraction
+from anomavision.utils import adaptive_gaussian_blur
+
+
+class Contender(TorchContender):
+    def __init__(self, threads: int, workers: int):
+        super().__init__(threads, workers)
+        # Without weights of its own, which it would download.
+        build, _ = feature_extraction.BACKBONES["resnet18"]
+        feature_extraction.BACKBONES["resnet18"] = build, None
+        form = "the deployed form is in half precision, and without the network"
+        self.about = f"{version('anomavision')}, {self.about}; {form}"
+
+    def _fitted(self, loader):
+        model = anomavision.Padim(
+            "resnet18", channel_indices=channels(), layer_indices=[0, 1, 2], feat_dim=100
+        )
+        load_weights(model.embeddings_extractor.backbone)
+        model.fit(loader)
+        return model
+
+    def _scores(self, images: torch.Tensor) -> torch.Tensor:
+        """Image scores come from the unsmoothed map; smoothed maps are what its users see."""
+        scores, maps = self.model.predict(images)
+        adaptive_gaussian_blur(maps, kernel_size=33, sigma=4)
+        return scores
+
+    def save(self, folder: Path) -> dict[str, Path]:
+        """Both files that its train.py leaves: the model, and statistics in half precision."""
+        files = {"saved": folder / "model.pt", "deployed": folder / "model.pth"}
+        torch.save(self.model, files["saved"])
+        self.model.save_statistics(str(files["deployed"]), half=True)
+        return files
