@@ -103,7 +103,8 @@ def picture_size(path: Path) -> tuple[int, int]:
 def read_picture(path: Path) -> Image.Image:
     """The file as 8-bit RGB, EXIF orientation applied; alpha is dropped, 16 bits become 8."""
     with _opened(path) as image:
-        return _to_rgb(ImageOps.exif_transpose(image), path)
+        ImageOps.exif_transpose(image, in_place=True)  # which copies nothing that lies right
+        return _to_rgb(image, path)
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -153,4 +154,7 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # which Pillow asks for, to drop the transparency then
-    return image.convert("RGB")
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    image.load()  # `convert` would copy it too
+    return image
