@@ -4,8 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO = demo
+PADDLE26 = .venv-paddle26
+# The peers of the comparison run on the CPU; PyTorch's own index has builds without CUDA.
+TORCH ?= --index-url https://download.pytorch.org/whl/cpu torch torchvision
+anomalib = anomalib==2.7.0
+anomavision = anomavision==3.6.2
+PIP = python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test format clean
+.PHONY: demo test test-paddle26 bench peers format clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m datasets.demo --save_path $(DEMO)/data
@@ -23,12 +29,22 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
+# The same tests on the newest Paddle whose GPU wheel is on PyPI; the two read each other's files.
+test-paddle26: $(PADDLE26)/installed $(VENV)/installed-dev
+	OTHER_PYTHON=$(abspath $(BIN)/python) $(PADDLE26)/bin/python -m pytest
+
+# `make bench BENCH="--data_path data/mvtec --category bottle"`; `make peers` before it for others.
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks.bench $(BENCH)
+
+peers: .venv-anomalib/installed .venv-anomavision/installed
+
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(PADDLE26) .venv-anomalib .venv-anomavision $(DEMO)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -37,9 +53,21 @@ $(BIN)/python:
 		echo "error: Python's venv module is missing: apt-get install python3-venv"; exit 1; }
 
 $(VENV)/installed: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/$(PIP) -r requirements.txt
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(PADDLE26)/installed: requirements-paddle26.txt requirements-dev.txt requirements.txt
+	$(PYTHON) -m venv $(PADDLE26)
+	$(PADDLE26)/bin/$(PIP) -r requirements-paddle26.txt
+	@touch $@
+
+# Each peer has an environment of its own: what they need excludes each other, and us.
+.venv-%/installed:
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/$(PIP) $(TORCH)
+	.venv-$*/bin/$(PIP) $($*)
 	@touch $@

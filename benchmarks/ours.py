@@ -10,6 +10,7 @@ from datasets.loader import Loader
 from datasets.samples import Sample
 from datasets.transforms import Preprocessing
 from models import build_detector, checkpoint
+from models.export import export
 
 BATCH = 32  # the default of train.py
 
@@ -20,7 +21,7 @@ class Contender:
     def __init__(self, threads: int, precision: str):
         self.threads, self.precision = threads, precision
         self.preprocessing = Preprocessing()
-        self.about = f"Paddle {paddle.__version__}; one file is saved and deployed"
+        self.about = f"Paddle {paddle.__version__}; deployed: graph and float16 distribution"
         self.detector = None
         try:
             self._build()
@@ -65,7 +66,9 @@ class Contender:
         return np.concatenate([self.score_arrays(images) for images in self._batches(paths, batch)])
 
     def save(self, folder: Path) -> dict[str, Path]:
-        """One file does both: it is what train.py leaves and all that predict.py needs."""
-        path = folder / "best.pdparams"
+        """What train.py leaves, and what export_model.py makes of it."""
+        path, deployed = folder / "best.pdparams", folder / "deployed"
+        deployed.mkdir()
         checkpoint.save(path, *self.detector.state())
-        return {"saved": path, "deployed": path}
+        export(self.detector, deployed, dtype="float16")
+        return {"saved": path, "deployed": deployed}

@@ -11,14 +11,15 @@ from anomalib.models.image.padim.torch_model import PadimModel
 
 
 class Contender(TorchContender):
-    def __init__(self, threads: int, workers: int):
-        super().__init__(threads, workers)
+    def __init__(self, threads: int, workers: int, channels_last: bool):
+        super().__init__(threads, workers, channels_last)
         self.about = f"{version('anomalib')}, {self.about}; its PadimModel without the Engine"
 
     def _fitted(self, loader):
         """What its Engine does in `fit`, without the Engine, whose own time would count."""
         model = PadimModel("resnet18", ["layer1", "layer2", "layer3"], False, 100)
         load_weights(model.feature_extractor.feature_extractor)
+        model.feature_extractor.feature_extractor.to(memory_format=self.layout)
         model.idx.copy_(channels())
         model.train()
         for images in loader:

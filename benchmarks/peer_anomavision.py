@@ -13,8 +13,8 @@ from anomavision.utils import adaptive_gaussian_blur
 
 
 class Contender(TorchContender):
-    def __init__(self, threads: int, workers: int):
-        super().__init__(threads, workers)
+    def __init__(self, threads: int, workers: int, channels_last: bool):
+        super().__init__(threads, workers, channels_last)
         # Without weights of its own, which it would download.
         build, _ = feature_extraction.BACKBONES["resnet18"]
         feature_extraction.BACKBONES["resnet18"] = build, None
@@ -26,6 +26,7 @@ class Contender(TorchContender):
             "resnet18", channel_indices=channels(), layer_indices=[0, 1, 2], feat_dim=100
         )
         load_weights(model.embeddings_extractor.backbone)
+        model.embeddings_extractor.backbone.to(memory_format=self.layout)
         model.fit(loader)
         return model
 

@@ -41,10 +41,7 @@ def channels() -> torch.Tensor:
 
 
 def load_weights(network: torch.nn.Module) -> None:
-    """Put our weights into a ResNet-18 with torchvision's names; layer4 and fc may lack.
-
-    Channels-last, which the peers leave at PyTorch's default, makes both of them faster.
-    """
+    """Put our weights into a ResNet-18 with torchvision's names; layer4 and fc may lack."""
     there = network.state_dict()
     state = {k: torch.from_numpy(v).float() for k, v in read_arrays(WEIGHTS).items() if k in there}
     unused = ("layer4", "fc", "num_batches_tracked")
@@ -52,7 +49,6 @@ def load_weights(network: torch.nn.Module) -> None:
     if missing:
         raise ValueError(f"{WEIGHTS} lacks {missing}")
     network.load_state_dict(state, strict=False)
-    network.to(memory_format=torch.channels_last)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -94,12 +90,14 @@ class TorchContender:
     The loader is plain: both peers' own data sets take as long or longer, on 2 processors.
     """
 
-    def __init__(self, threads: int, workers: int):
+    def __init__(self, threads: int, workers: int, channels_last: bool):
         torch.set_num_threads(threads)
         self.workers = workers
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.model = None
         versions = f"PyTorch {torch.__version__}, torchvision {torchvision.__version__}"
-        self.about = f"{versions}, channels-last; {workers} processes decode"
+        layout = "channels-last; " if channels_last else ""
+        self.about = f"{versions}; {layout}{workers} processes decode"
 
     def _loader(self, paths: list[str], batch: int) -> DataLoader:
         return DataLoader(Pictures(paths), batch, num_workers=self.workers)

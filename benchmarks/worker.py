@@ -14,7 +14,7 @@ standard library only: each contender brings its own interpreter. A Contender ha
     score_files(paths, batch)   image scores of many files, by the fastest way
     decode(paths)               normalised pictures, in whatever form score_arrays takes
     score_arrays(images)        image scores (and maps) of a slice of what decode gave
-    save(folder)                {name: path} of the files written
+    save(folder)                {name: path} of the files or folders written
 
 and raises NotImplementedError where this machine cannot run it.
 """
@@ -75,7 +75,7 @@ class Worker:
     def save(self):
         with tempfile.TemporaryDirectory() as folder:
             files = self.contender.save(Path(folder))
-            return {name: path.stat().st_size for name, path in files.items()}
+            return {name: _size(path) for name, path in files.items()}
 
     def memory(self):
         """The most memory this process ever had; not that of processes which it started."""
@@ -88,6 +88,12 @@ class Worker:
         taken = sorted(_seconds(score, item) * 1000 for item in items)
         p95 = taken[math.ceil(0.95 * len(taken)) - 1]
         return {"median": statistics.median(taken), "p95": p95}
+
+
+def _size(path):
+    """Bytes of a file, or of all files in a folder."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
 
 
 def _seconds(work, *arguments):

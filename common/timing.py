@@ -1,5 +1,6 @@
 """Where the time of a run goes, phase by phase."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -33,3 +34,13 @@ class Phases:
 
 
 phase = Phases()  # one for the process: phases are a property of the run, not of an object
+
+
+def peak_memory() -> int | None:
+    """The most bytes that this process ever held, None where the system does not tell."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # not a Unix
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -15,6 +15,8 @@ from common.timing import phase
 from datasets.samples import Sample
 from datasets.transforms import BadPictureError, Preprocessing
 
+DECODING = "decoding (threads' time)"  # the phase
+
 logger = logging.getLogger(__name__)
 
 
@@ -32,7 +34,7 @@ class Loader:
 
     `workers` threads decode (0: the caller's own), from `start` on or else from the first batch
     asked for. A picture that does not decode raises BadPictureError, or with `skip_bad` is left
-    out, logged, and kept in `skipped`. No more than two batches are decoded ahead, so that memory
+    out, logged, and kept in `skipped`. No more than three batches are decoded ahead, so that memory
     does not grow with the number of pictures.
     """
 
@@ -63,7 +65,7 @@ class Loader:
         """
         if self.workers and self._pool is None:
             self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decoder")
-            for sample in islice(self._coming, 2 * self.batch_size + self.workers):
+            for sample in islice(self._coming, 3 * self.batch_size + self.workers):
                 self._pending.append(self._pool.submit(self._decode, sample))
         return self
 
@@ -104,7 +106,7 @@ class Loader:
         start = time.perf_counter()
         image = self.preprocessing.normalize(self.preprocessing.picture(sample.path))
         mask = self._mask(sample)
-        phase.add("decoding (threads' time)", time.perf_counter() - start)
+        phase.add(DECODING, time.perf_counter() - start)
         return sample, image, mask
 
     def _mask(self, sample: Sample) -> np.ndarray | None:

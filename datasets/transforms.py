@@ -1,5 +1,6 @@
 """Decodes, resizes, crops and normalises pictures and masks."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,6 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from common.errors import WorkError
 
+PNG = b"\x89PNG\r\n\x1a\n"
+BLOCK = 2**20  # bytes that a decoder takes at once; see `_in_one_piece`
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
@@ -102,7 +105,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 def read_picture(path: Path) -> Image.Image:
     """The file as 8-bit RGB, EXIF orientation applied; alpha is dropped, 16 bits become 8."""
-    with _opened(path) as image:
+    with _opened(path, whole=True) as image:
         ImageOps.exif_transpose(image, in_place=True)  # which copies nothing that lies right
         return _to_rgb(image, path)
 
@@ -112,7 +115,7 @@ def read_mask(path: Path) -> np.ndarray:
 
     Colours count by their strongest channel. Palettes and small numbers (up to 127) are labels.
     """
-    with _opened(path) as image:
+    with _opened(path, whole=True) as image:
         image = ImageOps.exif_transpose(image)
         plain = image.mode in ("L", "1") or image.mode.startswith(("I", "F"))
         values = np.asarray(image if plain else _rgb(image))
@@ -122,10 +125,15 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """An open picture; whatever its decoder raises becomes a BadPictureError naming the file."""
+def _opened(path: Path, whole: bool = False) -> Iterator[Image.Image]:
+    """An open picture; whatever its decoder raises becomes a BadPictureError naming the file.
+
+    `whole`: all of it will be decoded, not its header alone.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(_source(path) if whole else path) as image:
+            if whole:
+                image.decodermaxblock = BLOCK
             yield image
     except BadPictureError:
         raise
@@ -135,6 +143,37 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise BadPictureError(
             f"{path}: does not decode ({reason}); replace or remove it"
         ) from error
+
+
+def _source(path: Path) -> Path | io.BytesIO:
+    with path.open("rb") as file:
+        head = file.read(len(PNG))
+        return io.BytesIO(_in_one_piece(head + file.read())) if head == PNG else path
+
+
+def _in_one_piece(png: bytes) -> bytes:
+    """The same PNG with consecutive IDAT chunks joined.
+
+    Pillow takes the interpreter once for each chunk of, often, 8 kB and lets go of it while it
+    inflates: 60 times a picture, each time waiting for whichever thread holds it then.
+    """
+    pieces, start, data = [png[: len(PNG)]], len(PNG), []
+    while start < len(png):
+        size, name = int.from_bytes(png[start : start + 4], "big"), png[start + 4 : start + 8]
+        if name == b"IDAT":
+            data.append(png[start + 8 : start + 8 + size])
+        else:
+            pieces += _chunk(data)
+            pieces.append(png[start : start + 12 + size])
+            data = []
+        start += 12 + size
+    return b"".join(pieces + _chunk(data))
+
+
+def _chunk(data: list[bytes]) -> list[bytes]:
+    """One IDAT chunk of all `data`; Pillow skips its checksum, zlib has one of its own."""
+    joined = b"".join(data)
+    return [len(joined).to_bytes(4, "big"), b"IDAT", joined, bytes(4)] if data else []
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:

@@ -9,9 +9,9 @@ The coarse terms are kept and computed once for all the patches that share them.
 d = 100 that is 29 MB in place of the 125 MB of 3136 precision matrices, and as much less to read
 for a picture; for one stage alone it is the usual Cholesky factor.
 
-Everything is batched over positions, in bands of rows. The bands are shared out to threads; BLAS
-itself gets one thread each, because its own threads wait for each other at every small matrix, for
-seconds where another program has one of the cores.
+Everything is batched over positions, in bands of rows, and the bands of larger batches are shared
+out to threads. BLAS itself is limited to one thread, for the whole process: its own threads wait
+for each other at every small matrix, and go on spinning where the network wants the processor.
 """
 
 import functools
@@ -25,7 +25,7 @@ from threadpoolctl import ThreadpoolController
 from models.device import cpu_threads
 from models.grids import Grid, nearest
 
-BAND_ELEMENTS = 2**20  # of the largest array that a band works on: 4 MB
+BAND_ELEMENTS = 2**19  # of the largest array that a band works on: 2 MB
 
 
 @dataclass
@@ -158,16 +158,15 @@ class PatchGaussian:
         distance = np.empty((self.grid[0] * self.grid[1], b), np.float32)
 
         def measure(band: Band) -> None:
-            coarser = y = np.zeros((1, 0, b), np.float32)
+            white = np.zeros((1, 0, b), np.float32)  # the y of all levels so far
             squared = np.zeros((1, b), np.float32)
             for level, part, stage in zip(self.levels, band, reversed(maps), strict=True):
-                c = level.mean.shape[1]
-                coarser = np.concatenate([coarser, y], axis=1)[part.parent]
+                coarser = white[part.parent]
                 own = part.columns(stage) - level.mean[part.places][:, :, None]
-                factor = level.factor[part.places]
-                y = factor[:, :, -c:] @ own
-                y += factor[:, :, :-c] @ coarser
+                y = level.factor[part.places] @ np.concatenate([coarser, own], axis=1)
                 squared = squared[part.parent] + np.einsum("pcb,pcb->pb", y, y)
+                if level is not self.levels[-1]:
+                    white = np.concatenate([coarser, y], axis=1)
             np.sqrt(squared, out=distance[part.places])
 
         self._each_band(measure, b)
@@ -175,10 +174,13 @@ class PatchGaussian:
 
     def _each_band(self, work: Callable[["Band"], None], columns: int) -> None:
         """Do `work` for all bands, of about BAND_ELEMENTS each where a place has d × `columns`."""
+        _limit_blas()
         elements = len(self.levels[-1].mean) * self.dims * columns
-        count = max(cpu_threads(), elements // BAND_ELEMENTS)
+        count = max(1, elements // BAND_ELEMENTS)
         bands = _bands(tuple(level.grid for level in self.levels), count)
-        with _blas().limit(limits=1, user_api="blas"):
+        if len(bands) == 1:
+            work(bands[0])  # so little that waking threads would take longer
+        else:
             list(_pool().map(work, bands))
 
 
@@ -243,8 +245,8 @@ def _pool() -> ThreadPoolExecutor:
 
 
 @functools.cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all loaded libraries, so once only
+def _limit_blas() -> None:
+    ThreadpoolController().limit(limits=1, user_api="blas")
 
 
 def invert_lower(factor: np.ndarray, base: int = 32) -> np.ndarray:

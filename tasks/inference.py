@@ -39,7 +39,7 @@ def infer_all(options) -> int:
         )
         return open_deployed(model, params, distribution, engine)
 
-    return judge_all(open_detector, preprocessing, source, options)
+    return judge_all(open_detector, preprocessing, source, options, options.enable_benchmark)
 
 
 def find_files(options) -> tuple[Path, Path | None, Path]:

@@ -10,8 +10,8 @@ import numpy as np
 from common.errors import UsageError, WorkError, printable
 from common.files import whole_file, writable_folder
 from common.progress import progress
-from common.timing import phase
-from datasets.loader import Batch, Loader
+from common.timing import peak_memory, phase
+from datasets.loader import DECODING, Batch, Loader
 from datasets.samples import Sample, pictures_in
 from datasets.transforms import Preprocessing
 from evaluation.figure import target_names
@@ -22,26 +22,50 @@ logger = logging.getLogger(__name__)
 
 
 def judge_all(
-    open_detector: Callable, preprocessing: Preprocessing, source: "Source", options
+    open_detector: Callable,
+    preprocessing: Preprocessing,
+    source: "Source",
+    options,
+    benchmark: bool = False,
 ) -> int:
     """Answer every picture of `source`; the exit code.
 
     The pictures decode while `open_detector()` prepares the network. 1 where a picture has no
-    answer, unless `options` allow that.
+    answer, unless `options` allow that. `benchmark` takes one step after the other, so that each
+    has a time of its own, and reports the times.
     """
     targets = source.targets(options)
-    with source.loader(preprocessing, options) as loader:
-        judge = Judge(options, open_detector(), preprocessing, targets)
+    with source.loader(preprocessing, options, 0 if benchmark else options.num_workers) as loader:
+        detector = open_detector()
+        judge = Judge(options, detector, preprocessing, targets)
+        if benchmark:
+            warm_up = min(options.batch_size, len(loader))
+            detector.score(np.zeros((warm_up, 3, *detector.size), np.float32))
+            phase.take()
         warn_of_crop(preprocessing, source.paths[0])
         for batch in progress(loader, len(loader), "judge", size=lambda batch: len(batch.samples)):
             judge(batch)
-    log_phases()
+    seconds = log_phases()
+    if benchmark:
+        _report(seconds, len(loader) - len(loader.skipped), options.batch_size)
     if loader.skipped:
         level = logging.WARNING if options.skip_bad else logging.ERROR
         logger.log(level, "%d of %d pictures did not decode", len(loader.skipped), len(loader))
     if judge.failed:
         logger.error("%d files could not be written", judge.failed)
     return 1 if judge.failed or (loader.skipped and not options.skip_bad) else 0
+
+
+def _report(seconds: dict[str, float], pictures: int, batch: int) -> None:
+    steps = {"preprocess": DECODING, "inference": "network", "postprocess": "scoring"}
+    times = (
+        f"{step} {1000 * seconds.get(name, 0) / max(1, pictures):.2f} ms"
+        for step, name in steps.items()
+    )
+    text = "benchmark: %d pictures, batch size %d; a picture: %s; peak memory %s"
+    memory = peak_memory()
+    peak = "unknown" if memory is None else f"{memory / 1e6:.0f} MB"
+    logger.info(text, pictures, batch, ", ".join(times), peak)
 
 
 class Source:
@@ -60,12 +84,10 @@ class Source:
         if not self.paths:
             raise UsageError(f"{option} {path}: no pictures in it or below it")
 
-    def loader(self, preprocessing: Preprocessing, options) -> Loader:
+    def loader(self, preprocessing: Preprocessing, options, workers: int) -> Loader:
         """Decodes all that decode: the others are answered in any case."""
         samples = [Sample(path) for path in self.paths]
-        return Loader(
-            samples, preprocessing, options.batch_size, options.num_workers, skip_bad=True
-        )
+        return Loader(samples, preprocessing, options.batch_size, workers, skip_bad=True)
 
     def targets(self, options) -> dict[str, dict[Path, Path]]:
         """Where each picture's `picture` (sheet) and `map` go, as far as they were asked for.

@@ -59,7 +59,9 @@ def log_weights(record: dict) -> None:
     logger.info(text, weights["name"], record["backbone"], weights["origin"], weights["sha256"])
 
 
-def log_phases() -> None:
-    """One line with the seconds of every phase since the last such line."""
-    seconds = phase.take().items()
-    logger.info("seconds: %s", ", ".join(f"{name} {value:.2f}" for name, value in seconds))
+def log_phases() -> dict[str, float]:
+    """One line with the seconds of every phase since the last such line, and the seconds."""
+    seconds = phase.take()
+    text = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items())
+    logger.info("seconds: %s", text)
+    return seconds

@@ -16,7 +16,6 @@ from datasets.samples import Category, Sample, check_masks, require_test
 from datasets.transforms import Preprocessing
 from evaluation import report
 from evaluation.figure import target_names
-from evaluation.pictures import Sheet
 from evaluation.scale import scale_for
 from models import checkpoint, load_detector
 from models.options import engine_from, find_model
@@ -141,6 +140,8 @@ def _draw(pictures: dict[Path, np.ndarray], tested, detector, folder: Path) -> N
     """A sheet for each of `pictures`, all with the same colours."""
     if not pictures:
         return
+    from evaluation.pictures import Sheet
+
     scale = scale_for(detector.record["calibration"], detector.score_scale)
     sheet = Sheet(scale, truth=True)
     rows = [i for i, path in enumerate(tested.paths) if path in pictures]

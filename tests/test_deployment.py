@@ -1,6 +1,7 @@
 """export_model.py and infer.py as a user calls them: they judge as the checkpoint does."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -132,6 +133,16 @@ def test_sheets_where_they_are_asked_for(exported, chips, tmp_path):
     result = infer(exported, chips, "--save_picture", "--save_path", tmp_path / "sheets")
     assert result.code == 0, result.err
     assert sorted(p.name for p in (tmp_path / "sheets").iterdir()) == ["000.png", "001.png"]
+
+
+def test_a_benchmark_reports_each_step(exported, chips):
+    result = infer(exported, chips, "--enable_benchmark", "True", "-b", 2)
+    assert result.code == 0 and len(result.lines) == 2
+    line = next(line for line in result.err.splitlines() if line.startswith("benchmark:"))
+    assert "2 pictures, batch size 2" in line
+    for step in ("preprocess", "inference", "postprocess"):
+        assert float(re.search(rf"{step} ([\d.]+) ms", line)[1]) > 0
+    assert int(re.search(r"peak memory (\d+) MB", line)[1]) > 100
 
 
 def test_inference_imports_nothing_of_training(exported, chips):

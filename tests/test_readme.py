@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import call
 
 ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ("train", "val", "predict", "export_model", "infer")
 READMES = ("README.md", "README_cn.md")
 
 
@@ -33,7 +34,7 @@ def test_the_gpu_requirements_are_a_twin():
 
 @pytest.mark.parametrize("readme", READMES)
 def test_every_option_named_is_there(readme):
-    known = "".join(call(script, "--help").out for script in ("train", "val", "predict"))
+    known = "".join(call(script, "--help").out for script in SCRIPTS)
     named = set(re.findall(r"--[a-z][a-z_-]+", (ROOT / readme).read_text()))
     assert named - set(re.findall(r"--[a-z][a-z_-]+", known)) <= {"--help"}
 
