@@ -65,7 +65,9 @@ def _called(main: Callable[[], int | None]) -> tuple[int, str | None]:
     except WorkError as error:
         return 1, printable(error)
     except ModuleNotFoundError as error:
-        hint = "pip install -r requirements.txt, in the environment that runs this"
+        onnx = (error.name or "").partition(".")[0] in ("onnx", "onnxruntime", "paddle2onnx")
+        needed = "requirements-onnx.txt" if onnx else "requirements.txt"
+        hint = f"pip install -r {needed}, in the environment that runs this"
         return 1, f"the package {error.name} is not installed: {hint}"
     except KeyboardInterrupt:
         return 130, "interrupted"

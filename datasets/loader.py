@@ -16,6 +16,7 @@ from datasets.samples import Sample
 from datasets.transforms import BadPictureError, Preprocessing
 
 DECODING = "decoding (threads' time)"  # the phase
+AHEAD_BYTES = 2**27  # of pictures decoded ahead, more than a batch of them
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +66,15 @@ class Loader:
         """
         if self.workers and self._pool is None:
             self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decoder")
-            for sample in islice(self._coming, 3 * self.batch_size + self.workers):
+            for sample in islice(self._coming, self._ahead()):
                 self._pending.append(self._pool.submit(self._decode, sample))
         return self
+
+    def _ahead(self) -> int:
+        """Pictures to decode ahead: three batches, or of large pictures one."""
+        height, width = self.preprocessing.crop
+        few, many = self.batch_size + self.workers, 3 * self.batch_size + self.workers
+        return max(few, min(many, AHEAD_BYTES // (12 * height * width)))
 
     def __enter__(self) -> "Loader":
         return self.start()

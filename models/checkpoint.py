@@ -109,6 +109,6 @@ def reading(path: Path, kind: Kind = CHECKPOINT):
     """Turns what a detector misses in a file into an error that names it."""
     try:
         yield
-    except (KeyError, ValueError, TypeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise WorkError(f"{path}: a damaged {kind.name} ({reason}); {kind.remedy}") from error

@@ -12,9 +12,10 @@ from models.embedding import split
 from models.extractor import Engine, Run, open_graph
 from models.scoring import Scorer, Scores, check_images, finite, score_scale
 
-# How far the score of the probe picture may be off: coarse arithmetic (bfloat16, a float16
-# distribution) stays well within it, a graph with other channels or weights does not.
+# How far the probe picture's embedding and map may be off, of their norms: coarse arithmetic
+# (bfloat16, a float16 distribution) stays within, graphs of other channels or weights are beyond.
 PROBE_TOLERANCE = 0.05
+PROBE_POINTS = 8  # of the map, along each side
 
 
 class Deployed:
@@ -37,11 +38,15 @@ class Deployed:
         check_images(images, self.size)
         with phase("network"):
             outputs = self.run(images)
+        with phase("scoring"):
+            return self.judge(outputs)
+
+    def judge(self, outputs: list[np.ndarray]) -> Scores:
+        """Scores from what the graph gave."""
         if self.fused:
             anomaly_maps, image = outputs
             return finite(Scores(image, anomaly_maps))
-        with phase("scoring"):
-            return self._score(split(outputs[0], self.stages))
+        return self._score(split(outputs[0], self.stages))
 
     @property
     def score_scale(self) -> float:
@@ -49,32 +54,48 @@ class Deployed:
         return score_scale(sum(channels for channels, _ in self.stages))
 
 
-def open_deployed(model: Path, params: Path | None, path: Path, engine: Engine) -> Deployed:
-    """The graph in `model` and `params` with the distribution in `path`.
+def open_deployed(
+    model: str | Path, params: str | Path | None, path: str | Path, engine: Engine
+) -> Deployed:
+    """The graph in `model` and `params` (None for ONNX) with the distribution in `path`.
 
     Raises WorkError where either is damaged or the two do not belong together.
     """
+    model, params, path = Path(model), params and Path(params), Path(path)
     arrays, record = checkpoint.load(path, DISTRIBUTION)
     with checkpoint.reading(path, DISTRIBUTION):
         size, (_, (h, w)) = tuple(record["image_size"]), record["stages"][0]
         dims = sum(channels for channels, _ in record["stages"])
-        expected = float(record["probe_score"])
+        expected = {key: np.array(record["probe"][key], float) for key in ("embedding", "map")}
         _require_whole(model, params, record)
     with phase("start of the network"):
         run = open_graph(model, params, engine, size)
         try:
-            shapes = [output.shape for output in run(probe(size))]
+            outputs = run(probe(size))
         except (RuntimeError, ValueError, OSError, SystemError) as error:
             raise _unfit(path, model, f"pictures of {size[0]}×{size[1]} fail: {error}") from error
+    shapes = [output.shape for output in outputs]
     fused = shapes == [(1, *size), (1,)]
     if not fused and shapes != [(1, dims, h, w)]:
         raise _unfit(path, model, f"the graph gives {shapes}, not {[(1, dims, h, w)]}")
     with checkpoint.reading(path, DISTRIBUTION):
         detector = Deployed(run, arrays, record, fused)
-    found = float(detector.score(probe(size)).image[0])
-    if abs(found - expected) > PROBE_TOLERANCE * expected:
-        raise _unfit(path, model, f"the probe picture scores {found:.4g}, not {expected:.4g}")
+    found = fingerprint(None if fused else outputs[0], detector.judge(outputs))
+    for key, values in found.items():
+        off = np.linalg.norm(values - expected[key]) / np.linalg.norm(expected[key])
+        if not off <= PROBE_TOLERANCE:
+            raise _unfit(path, model, f"the probe picture's {key} is off by {100 * off:.0f} %")
     return detector
+
+
+def fingerprint(embedding: np.ndarray | None, scores: Scores) -> dict[str, np.ndarray]:
+    """What the probe picture leaves: the mean of each channel, some points of the map."""
+    side = scores.map.shape[1:]
+    rows, columns = (np.linspace(0, length - 1, PROBE_POINTS).astype(int) for length in side)
+    found = {"map": scores.map[0][rows[:, None], columns].ravel()}
+    if embedding is not None:
+        found["embedding"] = embedding[0].mean(axis=(1, 2))
+    return found
 
 
 def probe(size: tuple[int, int]) -> np.ndarray:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import paddle
 
 from common.errors import WorkError
 from common.files import whole_files
@@ -16,17 +17,18 @@ from models import checkpoint, distribution
 from models.anomaly_map import AnomalyMap
 from models.backbones import resnet
 from models.checkpoint import DISTRIBUTION
-from models.deployed import probe
+from models.deployed import fingerprint, probe
+from models.embedding import split
 from models.extractor import Engine, open_graph
 from models.graph import Embedding, Fused, Selection, save_graph
+from models.options import GRAPHS
 from models.padim import PaDiM
+from models.scoring import Scorer
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3  # of an output's range: what other kernels may change
-# The same graph as Paddle 3 and Paddle 2 write it.
-TWINS = {"model.json": "model.pdmodel", "fused.json": "fused.pdmodel"}
-TWINS |= {value: key for key, value in TWINS.items()}
+OURS = {f"{graph}{suffix}" for graph in ("model", "fused") for suffix in (*GRAPHS, ".pdiparams")}
 OPSET = 13  # of ONNX: the oldest that has every operator of these graphs
 
 
@@ -42,30 +44,42 @@ def export(
     Every graph is run once beside the layers it was made from before anything of it stands in
     `folder`; WorkError where they disagree. All files are renamed to their names together.
     """
+    paddle.set_device("cpu")
+    if onnx:
+        importlib.import_module("paddle2onnx")  # if it is missing, then before the work
     layers = {"model": _embedding(detector)} | ({"fused": _fused(detector)} if fused else {})
+    expected = {name: _outputs(layer, probe(detector.size)) for name, layer in layers.items()}
     with whole_files(folder) as temporary:
         parameters = {}
         for name, layer in layers.items():
-            expected = _outputs(layer, probe(detector.size))
             pair = save_graph(layer, detector.size, temporary / name)
-            _check(*pair, detector.size, expected)
+            _check(*pair, detector.size, expected[name])
             parameters[pair[0].name] = pair[1].stat().st_size
             if onnx:
-                _check(_to_onnx(*pair), None, detector.size, expected)
+                _check(_to_onnx(*pair), None, detector.size, expected[name])
                 for path in pair:
                     path.unlink()
-        _save_distribution(detector, temporary / "distribution", dtype, parameters)
-        names = sorted(path.name for path in temporary.iterdir())
-    for name in set(TWINS) & set(names):
-        # It would be taken for the graph of parameters that have just been replaced.
-        (folder / TWINS[name]).unlink(missing_ok=True)
-    return [folder / name for name in names]
+        path = temporary / "distribution"
+        _save_distribution(detector, path, dtype, expected["model"][0], parameters)
+        written = {path.name for path in temporary.iterdir()}
+    for name in OURS - written:
+        # Of an earlier export: it would not fit the distribution beside it any more.
+        (folder / name).unlink(missing_ok=True)
+    return [folder / name for name in sorted(written)]
 
 
-def _save_distribution(detector: PaDiM, path: Path, dtype: str, parameters: dict) -> None:
-    record = dict(detector.record)
-    record |= {"stages": detector.stages, "parameter_bytes": parameters}
-    record["probe_score"] = float(detector.score(probe(detector.size)).image[0])
+def _save_distribution(
+    detector: PaDiM, path: Path, dtype: str, embedding: np.ndarray, parameters: dict
+) -> None:
+    """`embedding` is that of the probe picture, `parameters` the bytes of each graph's."""
+    score = Scorer(detector.gaussian, detector.size, detector.record["sigma"])
+    found = fingerprint(embedding, score(split(embedding, detector.stages)))
+    record = {
+        **detector.record,
+        "stages": detector.stages,
+        "parameter_bytes": parameters,
+        "probe": {key: values.tolist() for key, values in found.items()},
+    }
     checkpoint.save(path, distribution.pack(detector.gaussian, dtype), record, DISTRIBUTION)
 
 
@@ -87,7 +101,6 @@ def _fused(detector: PaDiM) -> Fused:
 
 
 def _outputs(layer, images: np.ndarray) -> list[np.ndarray]:
-    paddle = importlib.import_module("paddle")
     with paddle.no_grad():
         outputs = layer(paddle.to_tensor(images))
     return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
@@ -97,8 +110,10 @@ def _check(model: Path, params: Path | None, size: tuple[int, int], expected: li
     """Run the graph in the files; WorkError where it does not give what was expected."""
     found = open_graph(model, params, Engine(device="cpu"), size)(probe(size))
     for ours, theirs in zip(expected, found, strict=True):
+        if ours.shape != theirs.shape:
+            raise WorkError(f"{model.name}: gives {theirs.shape}, not {ours.shape}")
         off = float(np.abs(ours - theirs).max() / max(np.ptp(ours), np.abs(ours).max()))
-        if ours.shape != theirs.shape or not off < TOLERANCE:
+        if not off < TOLERANCE:
             raise WorkError(f"{model.name}: the exported graph is off by {off:.2g} of its range")
         logger.info("%s: checked, off by %.1g of its range", model.name, off)
 
@@ -118,7 +133,8 @@ def _to_onnx(model: Path, params: Path) -> Path:
 @contextmanager
 def _stdout_to_stderr():
     """What the converter prints, in C++ and in Python, is no result of ours."""
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     kept = os.dup(1)
     try:
         os.dup2(2, 1)

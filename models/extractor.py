@@ -87,19 +87,20 @@ def open_graph(model: Path, params: Path | None, engine: Engine, size: tuple[int
     if model.suffix == ".onnx":
         return _in_slices(_open_onnx(model, engine), AT_ONCE)
     engine = engine.resolved()
+    _require_graph(model, engine)
     inference = importlib.import_module("paddle.inference")
     # Paddle's own handler of SIGTERM writes a C++ dump to stdout, among our results.
     raise_on_termination()
-    config = inference.Config(str(model), str(params))
-    config.disable_glog_info()
-    config.switch_ir_optim(engine.ir_optim)
-    if engine.device == "cpu":
-        _on_cpu(config, engine)
-    else:
-        _on_gpu(config, engine, int(engine.device.partition(":")[2]), size)
     try:
+        config = inference.Config(str(model), str(params))
+        config.disable_glog_info()
+        config.switch_ir_optim(engine.ir_optim)
+        if engine.device == "cpu":
+            _on_cpu(config, engine)
+        else:
+            _on_gpu(config, engine, size)
         run = _runner(inference.create_predictor(config))
-    except (RuntimeError, ValueError, OSError, SystemError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, OSError, SystemError, IndexError) as error:
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise WorkError(
             f"{model}, {params}: no graph that this Paddle can run ({reason[0].strip()}); "
@@ -113,17 +114,17 @@ def _on_cpu(config, engine: Engine) -> None:
     config.set_cpu_math_library_num_threads(engine.threads or cpu_threads())
     if engine.mkldnn:
         config.enable_mkldnn()
-    elif hasattr(config, "disable_mkldnn"):
+    else:
         config.disable_mkldnn()
     if engine.precision == "bf16":
         config.enable_mkldnn_bfloat16()
 
 
-def _on_gpu(config, engine: Engine, number: int, size: tuple[int, int]) -> None:
+def _on_gpu(config, engine: Engine, size: tuple[int, int]) -> None:
     inference = importlib.import_module("paddle.inference")
-    kinds = inference.PrecisionType
     names = {"fp32": "Float32", "fp16": "Half", "bf16": "Bfloat16"}
-    precision = getattr(kinds, names[engine.precision])
+    precision = getattr(inference.PrecisionType, names[engine.precision])
+    number = int(engine.device.partition(":")[2])
     config.enable_use_gpu(engine.gpu_memory, number, precision)
     if engine.tensorrt_batch:
         if inference.get_trt_compile_version() == (0, 0, 0):
@@ -138,6 +139,25 @@ def _on_gpu(config, engine: Engine, number: int, size: tuple[int, int]) -> None:
         )
         shapes = ([batch, 3, *size] for batch in (1, engine.tensorrt_batch, engine.tensorrt_batch))
         config.set_trt_dynamic_shape_info(*({"image": shape} for shape in shapes))
+
+
+def _require_graph(model: Path, engine: Engine) -> None:
+    """Paddle ends the process where a file is not what its name says."""
+    paddle = importlib.import_module("paddle")
+    with model.open("rb") as file:
+        head = file.read(1)
+    if model.suffix == ".json" and paddle.__version__.startswith("2."):
+        raise WorkError(
+            f"{model}: a graph of Paddle 3, which Paddle {paddle.__version__} cannot read; "
+            "export it again with export_model.py"
+        )
+    if head != {".json": b"{", ".pdmodel": b"\n"}.get(model.suffix):
+        raise WorkError(f"{model}: not a graph; export it again with export_model.py")
+    if engine.tensorrt_batch and model.suffix == ".json":
+        raise UsageError(
+            f"--use_tensorrt: Paddle takes .pdmodel graphs to TensorRT, not {model.name}; "
+            "export with PaddlePaddle 2.6, or leave it out"
+        )
 
 
 def has_bfloat16() -> bool:
@@ -169,7 +189,14 @@ def _open_onnx(model: Path, engine: Engine) -> Run:
     except Exception as error:  # its errors have no common class of their own
         raise WorkError(f"{model}: no graph that ONNX Runtime can run ({error})") from error
     name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images})
+
+    def run(images):
+        try:
+            return session.run(None, {name: images})
+        except Exception as error:
+            raise RuntimeError(str(error)) from error
+
+    return run
 
 
 def _in_slices(run: Run, size: int | None) -> Run:

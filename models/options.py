@@ -9,6 +9,7 @@ from models import METHODS
 from models.device import PRECISIONS, parse_device
 
 BACKBONES = ("resnet18",)
+GRAPHS = (".json", ".pdmodel", ".onnx")  # as Paddle 3, Paddle 2 and paddle2onnx write them
 DISTRIBUTION_DTYPES = ("float32", "float16")
 DEPTHS = {int(name.removeprefix("resnet")): name for name in BACKBONES}
 

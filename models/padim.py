@@ -78,7 +78,7 @@ class PaDiM:
 
     @cached_property
     def extract(self) -> Extractor:
-        """Pictures → stage maps. Built at first use: those who export need no such thing."""
+        """Pictures → stage maps. Built at first use: export needs no such thing."""
         with phase("start of the network"):
             return Extractor(Selection(self.network, self.embedding), self.size, self.engine)
 

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from common.errors import UsageError
 from models.checkpoint import DISTRIBUTION
+from models.options import GRAPHS
 from tasks.judging import Source, judge_all
 from tasks.runs import log_weights, read_record
 
 logger = logging.getLogger(__name__)
-
-GRAPHS = (".json", ".pdmodel", ".onnx")  # as Paddle 3, Paddle 2 and paddle2onnx write them
 
 
 def infer_all(options) -> int:
@@ -53,6 +52,8 @@ def find_files(options) -> tuple[Path, Path | None, Path]:
                 f"--model_dir {options.model_dir}: no model.json, model.pdmodel or model.onnx in "
                 "it; export_model.py writes them"
             )
+    if model.suffix not in GRAPHS:
+        raise UsageError(f"--model_file {model}: expected a graph, {', '.join(GRAPHS)}")
     model = _twin(model)
     params = options.params_file or model.with_suffix(".pdiparams")
     for path, option in ((model, "--model_file"), (params, "--params_file")):

@@ -19,6 +19,7 @@ def preprocessing_of(record: dict) -> Preprocessing:
     where it is damaged.
     """
     folder_name(record["category"])
+    weights_line(record)
     preprocessing = Preprocessing.from_record(record["preprocessing"])
     if preprocessing.crop != tuple(record["image_size"]) or not all(
         s > 0 for s in preprocessing.std
@@ -54,9 +55,13 @@ def warn_of_crop(preprocessing: Preprocessing, path: Path) -> None:
 
 def log_weights(record: dict) -> None:
     """One line that says which weights this run uses."""
+    logger.info("%s", weights_line(record))
+
+
+def weights_line(record: dict) -> str:
     weights = record["weights"]
-    text = "weights: %s of %s (%s), SHA-256 %s"
-    logger.info(text, weights["name"], record["backbone"], weights["origin"], weights["sha256"])
+    text = "weights: {name} of {backbone} ({origin}), SHA-256 {sha256}"
+    return text.format(backbone=record["backbone"], **weights)
 
 
 def log_phases() -> dict[str, float]:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import UsageError
 from models import checkpoint
 from models.checkpoint import DISTRIBUTION
-from models.extractor import has_bfloat16
+from models.extractor import Engine, _on_gpu, has_bfloat16
 from tests.conftest import SMALL, call, fails
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -161,7 +162,7 @@ def test_inference_imports_nothing_of_training(exported, chips):
     assert not modules & set(unwanted)
 
 
-def test_the_other_papers_suffix_is_found(exported, chips):
+def test_the_other_paddles_suffix_is_found(exported, chips):
     there = next(path for path in exported.glob("model.*") if path.suffix != ".pdiparams")
     other = {".json": ".pdmodel", ".pdmodel": ".json"}[there.suffix]
     options = ("--model_file", there.with_suffix(other))
@@ -177,27 +178,98 @@ def test_a_bad_picture_does_not_keep_the_others_from_their_answers(exported, chi
     assert infer(exported, folder, "--skip_bad").code == 0
 
 
-@pytest.fixture(scope="module")
-def other(demo, tmp_path_factory) -> Path:
-    """Files exported from a model of other channels, as many in each stage as it happens."""
+@pytest.fixture(scope="module", params=[1, 3, 21])
+def other(request, demo, tmp_path_factory) -> Path:
+    """Files exported from a model of other channels."""
     folder = tmp_path_factory.mktemp("other")
     train = ("train", "--data_path", demo, "--category", "flange", "--save_path", folder)
-    assert call(*train, "--log_dir", folder, *SMALL, "--seed", 1).code == 0
-    export = ("export_model", "--model_path", folder / "flange", "--save_dir", folder)
+    assert call(*train, "--log_dir", folder, *SMALL, "--seed", request.param).code == 0
+    export = ("export_model", "--model_path", folder / "flange", "--save_dir", folder, "--fused")
     assert call(*export).code == 0
     return folder
 
 
-def test_a_distribution_of_another_graph_is_refused(copied, other, chips):
-    shutil.copy(other / "distribution", copied / "distribution")
-    fails(infer(copied, chips), 1, copied / "distribution", "does not fit the graph", "export")
+@pytest.mark.parametrize("graph", ["model.json", "fused.json"])
+def test_a_distribution_of_another_graph_is_refused(exported, other, chips, graph):
+    path = other / "distribution"
+    result = infer(exported, chips, "--model_file", exported / graph, "--distribution", path)
+    fails(result, 1, "graph", "export_model.py")
+    assert result.out == ""
 
 
 def test_a_distribution_that_fits_in_shape_alone_is_refused(copied, chips):
     arrays, record = checkpoint.load(copied / "distribution", DISTRIBUTION)
     arrays["mean0"] = arrays["mean0"] + 1
     checkpoint.save(copied / "distribution", arrays, record, DISTRIBUTION)
-    fails(infer(copied, chips), 1, "distribution", "the probe picture scores")
+    fails(infer(copied, chips), 1, "distribution", "the probe picture's map is off by")
+
+
+@pytest.mark.parametrize("graph", ["model.json", "model.onnx"])
+def test_a_distribution_of_another_picture_size_is_refused(trained, tmp_path, chips, graph):
+    kind = "onnx" if graph.endswith("onnx") else "paddle"
+    if kind == "onnx":
+        pytest.importorskip("paddle2onnx")
+    options = ("--model_path", trained / "flange", "--save_dir", tmp_path, "--format", kind)
+    assert call("export_model", *options).code == 0
+    arrays, record = checkpoint.load(tmp_path / "distribution", DISTRIBUTION)
+    record["image_size"] = record["preprocessing"]["crop"] = [96, 96]
+    record["preprocessing"]["resize"] = 96
+    checkpoint.save(tmp_path / "distribution", arrays, record, DISTRIBUTION)
+    result = infer(tmp_path, chips, "--model_file", tmp_path / graph)
+    fails(result, 1, "distribution", "does not fit the graph")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("model.pdiparams", None, 2),
+        ("model.txt", b"{}", 2),
+        ("model.pdmodel", b"{}", 1),
+        ("model.json", b"\x0a\x00", 1),
+        ("model.pdmodel", b"\x80\x81\x82", 1),
+    ],
+)
+def test_what_is_no_graph_is_named(copied, chips, name, content, code):
+    if content is not None:
+        (copied / name).write_bytes(content)
+    fails(infer(copied, chips, "--model_file", copied / name), code, name, "graph")
+
+
+def test_onnx_without_its_packages_names_what_to_install(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "paddle2onnx", None)
+    options = ("--model_path", trained / "flange", "--format", "onnx", "--save_dir", tmp_path)
+    fails(call("export_model", *options), 1, "paddle2onnx", "requirements-onnx.txt")
+    assert not list(tmp_path.iterdir())
+
+
+class Recorder:
+    """Stands in for Paddle's Config: keeps each call's arguments."""
+
+    def __init__(self):
+        self.calls = {}
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: self.calls.setdefault(name, (args, kwargs))
+
+
+def test_a_gpu_is_told_memory_number_precision_and_shapes(monkeypatch):
+    from paddle import inference
+
+    monkeypatch.setattr(inference, "get_trt_compile_version", lambda: (8, 5, 1))
+    config = Recorder()
+    engine = Engine("gpu:1", "fp16", gpu_memory=500, tensorrt_batch=4)
+    _on_gpu(config, engine, (64, 96))
+    half = inference.PrecisionType.Half
+    assert config.calls["enable_use_gpu"] == ((500, 1, half), {})
+    tensorrt = config.calls["enable_tensorrt_engine"][1]
+    assert (tensorrt["max_batch_size"], tensorrt["precision_mode"]) == (4, half)
+    shapes = config.calls["set_trt_dynamic_shape_info"][0]
+    assert [shape["image"] for shape in shapes] == [[1, 3, 64, 96], [4, 3, 64, 96], [4, 3, 64, 96]]
+
+
+def test_tensorrt_that_is_not_built_in_is_wrong_use():
+    with pytest.raises(UsageError, match="no TensorRT"):
+        _on_gpu(Recorder(), Engine("gpu:0", tensorrt_batch=4), (64, 64))
 
 
 @pytest.mark.parametrize("keep", [0, 30, -1])
@@ -219,7 +291,11 @@ def test_a_checkpoint_is_no_distribution(exported, trained, chips):
     ("change", "words"),
     [
         ({"stages": None}, "damaged"),
-        ({"probe_score": "high"}, "damaged"),
+        ({"stages": []}, "damaged"),
+        ({"probe": {"map": "high"}}, "damaged"),
+        ({"parameter_bytes": []}, "damaged"),
+        ({"preprocessing": []}, "damaged"),
+        ({"weights": None}, "damaged"),
         ({"category": "../x"}, "damaged"),
         ({"image_size": [32, 32]}, "damaged"),
     ],
@@ -290,10 +366,19 @@ def test_an_export_that_fails_leaves_the_old_files_alone(copied, trained, monkey
     assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
 
 
-def test_a_graph_of_the_other_paddle_does_not_stay_beside_new_parameters(copied, trained):
-    there = next(path for path in copied.glob("model.*") if path.suffix != ".pdiparams")
-    other = there.with_suffix({".json": ".pdmodel", ".pdmodel": ".json"}[there.suffix])
-    other.write_bytes(b"old")
-    options = ("--model_path", trained / "flange", "--save_dir", copied)
+def test_files_of_an_earlier_export_do_not_stay_beside_new_ones(exported, trained, tmp_path):
+    for name in ("model.json", "model.pdmodel", "fused.pdiparams", "model.onnx", "mine.txt"):
+        (tmp_path / name).write_bytes(b"old")
+    options = ("--model_path", trained / "flange", "--save_dir", tmp_path)
     assert call("export_model", *options).code == 0
-    assert there.exists() and not other.exists()
+    names = {path.name for path in exported.iterdir() if not path.name.startswith("fused")}
+    assert {path.name for path in tmp_path.iterdir()} == names | {"mine.txt"}
+
+
+def test_a_threshold_and_names_of_ones_own(exported, chips, tmp_path):
+    params = shutil.copy(exported / "model.pdiparams", tmp_path / "weights.bin")
+    options = ("--params_file", params, "--threshold", 0.001, "--save_picture")
+    target = tmp_path / "sheet.png"
+    result = infer(exported, chips / "000.png", *options, "--save_path", target)
+    assert result.code == 0, result.err
+    assert result.out.split("\t")[2] == "defective\n" and target.exists()
