@@ -27,10 +27,9 @@ def _upsample_and_smooth(source: int, target: int, sigma: float) -> np.ndarray:
     """The matrix [target,source] of both steps along one axis.
 
     Upsampling puts pixel centres on pixel centres (align_corners=False); smoothing mirrors
-    at the border, as `scipy.ndimage.gaussian_filter` does by default.
+    at the border and ends at 4 σ, as `scipy.ndimage.gaussian_filter` does by default (which takes
+    0.3 s to import).
     """
-    from scipy.ndimage import gaussian_filter1d  # 0.3 s that training does without
-
     centres = (np.arange(target) + 0.5) * source / target - 0.5
     centres = np.clip(centres, 0, source - 1)
     low = np.minimum(centres.astype(int), max(source - 2, 0))
@@ -38,4 +37,8 @@ def _upsample_and_smooth(source: int, target: int, sigma: float) -> np.ndarray:
     upsample = np.zeros((target, source))
     upsample[np.arange(target), low] = 1 - part
     upsample[np.arange(target), np.minimum(low + 1, source - 1)] += part
-    return gaussian_filter1d(upsample, sigma, axis=0).astype(np.float32)
+    radius = int(4 * sigma + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    mirrored = np.pad(upsample, ((radius, radius), (0, 0)), mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(mirrored, 2 * radius + 1, axis=0)
+    return (windows @ (weights / weights.sum())).astype(np.float32)
