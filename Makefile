@@ -61,6 +61,8 @@ $(VENV)/installed-dev: requirements-dev.txt requirements.txt | $(BIN)/python
 	@touch $@
 
 $(PADDLE26)/installed: requirements-paddle26.txt requirements-dev.txt requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || \
+		{ echo "error: PaddlePaddle 2.6 needs Python <= 3.12: make test-paddle26 PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(PADDLE26)
 	$(PADDLE26)/bin/$(PIP) -r requirements-paddle26.txt
 	@touch $@

@@ -44,7 +44,10 @@ def parse_options():
 
 def _add_file_options(group) -> None:
     group.add_argument(
-        "--model_dir", type=Path, default=Path("output"), help="folder of the three files"
+        "--model_dir",
+        type=Path,
+        default=Path("output"),
+        help="folder of the three files, where --model_file names none",
     )
     group.add_argument(
         "--model_file",
