@@ -4,22 +4,14 @@ from pathlib import Path
 
 from common.errors import run
 from common.logs import start_logging
-from common.options import Parser, add_boolean, checked, folder_name, side_or_size
+from common.options import Parser, add_boolean, checked, side_or_size
 from models.options import DISTRIBUTION_DTYPES, add_backbone_options, backbone_from
+from tasks.options import add_checkpoint_options
 
 
 def parse_options():
     parser = Parser(__doc__)
-    parser.add_argument(
-        "--model_path",
-        type=Path,
-        help="checkpoint, or its folder (default: output/<category>/best.pdparams)",
-    )
-    parser.add_argument(
-        "--category",
-        type=checked(folder_name),
-        help="which model below ./output (default: the only one)",
-    )
+    add_checkpoint_options(parser)
     parser.add_argument(
         "--save_dir",
         type=Path,

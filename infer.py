@@ -4,9 +4,10 @@ from pathlib import Path
 
 from common.errors import run
 from common.logs import start_logging
-from common.options import Parser, add_boolean, checked, folder_name, positive, whole
+from common.options import Parser, add_boolean, checked, folder_name, whole
 from datasets.options import add_loading_options
 from models.options import add_precision_options
+from tasks.options import add_judging_options
 
 
 def parse_options():
@@ -19,7 +20,11 @@ def parse_options():
         help="a picture, or a folder: every picture in it and below it",
     )
     _add_file_options(parser.add_argument_group("exported files"))
-    _add_output_options(parser.add_argument_group("results"))
+    group = parser.add_argument_group("results")
+    group.add_argument(
+        "--category", type=checked(folder_name), help="warn where the model is of another one"
+    )
+    add_judging_options(group, "inference", save_picture=False)
     group = parser.add_argument_group("engine")
     add_loading_options(group, batch_size=8)
     add_boolean(group, "--use_gpu", False, "run on the GPU")
@@ -60,26 +65,6 @@ def _add_file_options(group) -> None:
     )
     group.add_argument(
         "--distribution", type=Path, help="(default: beside the model file, `distribution`)"
-    )
-
-
-def _add_output_options(group) -> None:
-    group.add_argument(
-        "--category", type=checked(folder_name), help="warn where the model is of another one"
-    )
-    add_boolean(group, "--save_picture", False, "save a sheet for each picture")
-    group.add_argument(
-        "--save_path",
-        type=Path,
-        help="FILE.png for one picture, else a folder (default: output/<category>/inference)",
-    )
-    group.add_argument("--save_map", type=Path, metavar="DIR", help="save raw maps there, .npy")
-    add_boolean(group, "--json", False, "print JSON lines in place of text")
-    group.add_argument(
-        "--threshold",
-        type=checked(positive),
-        help="image score from which a picture is defective (default: the one in the "
-        "distribution; where there is none, the verdict is `unknown`)",
     )
 
 

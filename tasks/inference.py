@@ -6,8 +6,8 @@ from pathlib import Path
 from common.errors import UsageError
 from models.checkpoint import DISTRIBUTION
 from models.options import GRAPHS
-from tasks.judging import Source, judge_all
-from tasks.runs import log_weights, read_record
+from tasks.judging import judge_all, source_for
+from tasks.runs import read_record
 
 logger = logging.getLogger(__name__)
 
@@ -16,12 +16,9 @@ def infer_all(options) -> int:
     """Judge what --input_file names; the exit code."""
     model, params, distribution = find_files(options)
     record, preprocessing = read_record(distribution, DISTRIBUTION)
-    category = record["category"]
-    if options.category not in (None, category):
-        logger.warning("%s was trained on category %s", distribution, category)
-    output = options.save_path or Path("output") / category / "inference"
-    source = Source(options.input_file, "--input_file", output)
-    log_weights(record)
+    source = source_for(
+        options, options.input_file, "--input_file", record, distribution, "inference"
+    )
 
     def open_detector():
         from models.deployed import open_deployed  # imports Paddle; the pictures decode meanwhile

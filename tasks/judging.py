@@ -16,7 +16,7 @@ from datasets.samples import Sample, pictures_in
 from datasets.transforms import Preprocessing
 from evaluation.figure import target_names
 from evaluation.scale import scale_for, verdict
-from tasks.runs import log_phases, warn_of_crop
+from tasks.runs import log_phases, log_weights, warn_of_crop
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,18 @@ def _report(seconds: dict[str, float], pictures: int, batch: int) -> None:
     memory = peak_memory()
     peak = "unknown" if memory is None else f"{memory / 1e6:.0f} MB"
     logger.info(text, pictures, batch, ", ".join(times), peak)
+
+
+def source_for(
+    options, path: Path, option: str, record: dict, model: Path, folder: str
+) -> "Source":
+    """What `path` names, for the model of `record`; says which category and weights that is."""
+    category = record["category"]
+    if options.category not in (None, category):
+        logger.warning("%s was trained on category %s", model, category)
+    source = Source(path, option, options.save_path or Path("output") / category / folder)
+    log_weights(record)
+    return source
 
 
 class Source:
