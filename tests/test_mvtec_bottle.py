@@ -1,5 +1,6 @@
 """On real pictures, where MVTEC_PATH names MVTec AD: the figures that the README promises."""
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -41,3 +42,19 @@ def test_alone_or_in_its_folder_a_picture_has_the_same_score(trained):
         alone = json.loads(call("predict", *options, row["path"]).out)
         assert alone["score"] == pytest.approx(row["score"], rel=1e-5)
         assert alone["verdict"] == row["verdict"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_exported_files_judge_all_pictures_as_the_validation_did(trained, tmp_path, dtype):
+    export = ("--model_path", trained, "--save_dir", tmp_path, "--distribution_dtype", dtype)
+    assert call("export_model", *export).code == 0
+    result = call("infer", "--model_dir", tmp_path, "-i", Path(MVTEC) / "bottle/test")
+    assert result.code == 0, result.err
+    found = {path: (float(score), word) for path, score, word in map(str.split, result.lines)}
+    with (trained / "scores.csv").open() as file:
+        validated = {row["path"]: row for row in csv.DictReader(file)}
+    assert found.keys() == validated.keys() and len(found) == 83
+    for path, (score, word) in found.items():
+        tolerance = {"float32": 1e-4, "float16": 1e-3}[dtype]
+        assert score == pytest.approx(float(validated[path]["score"]), rel=tolerance)
+        assert word == validated[path]["verdict"]
