@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.parts import GRIDS, median_ms
 from models.embedding import PatchEmbedding
 from models.gaussian import PatchGaussian
-from models.grids import nearest
+from models.grids import covering
 
 BLOCK = 25  # of the triangle: 10 of 16 blocks are kept
 STEP = 98  # positions at a time, so that what is widened stays in the cache
@@ -31,17 +31,12 @@ def drawn(rng, stages, pictures: int) -> list[np.ndarray]:
     return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
 
 
-def parents(fine, coarse) -> np.ndarray:
-    rows, columns = (nearest(*sides) for sides in zip(fine, coarse, strict=True))
-    return (rows[:, None] * coarse[1] + columns).ravel()
-
-
 def plain(gaussian: PatchGaussian) -> tuple[np.ndarray, np.ndarray]:
     """Mean [P,d] and precision [P,d,d] = WᵀW of a factored Gaussian."""
     mean = np.zeros((1, 0), np.float32)
     rows, before = np.zeros((1, 0, 0), np.float32), (1, 1)
     for level in gaussian.levels:
-        parent = parents(level.grid, before)
+        parent = covering(level.grid, before)
         c, above = level.mean.shape[1], rows[parent]
         size = above.shape[1]
         rows = np.zeros((len(parent), size + c, size + c), np.float32)
@@ -57,7 +52,7 @@ def embedded(maps, stages) -> np.ndarray:
     out, before = np.zeros((1, 0, len(maps[0])), np.float32), (1, 1)
     for stage, (c, grid) in zip(reversed(maps), reversed(stages), strict=True):
         own = stage.reshape(len(stage), c, -1).transpose(2, 1, 0)
-        out, before = np.concatenate([out[parents(grid, before)], own], axis=1), grid
+        out, before = np.concatenate([out[covering(grid, before)], own], axis=1), grid
     return out
 
 

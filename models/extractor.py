@@ -4,7 +4,6 @@ Paddle Inference runs them on a CPU with oneDNN, several times faster than dygra
 (docs/benchmarks.md), and on a GPU with CUDA or TensorRT. ONNX Runtime runs exported `.onnx` files.
 """
 
-import importlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -88,7 +87,8 @@ def open_graph(model: Path, params: Path | None, engine: Engine, size: tuple[int
         return _in_slices(_open_onnx(model, engine), AT_ONCE)
     engine = engine.resolved()
     _require_graph(model, engine)
-    inference = importlib.import_module("paddle.inference")
+    from paddle import inference
+
     # Paddle's own handler of SIGTERM writes a C++ dump to stdout, among our results.
     raise_on_termination()
     try:
@@ -121,7 +121,8 @@ def _on_cpu(config, engine: Engine) -> None:
 
 
 def _on_gpu(config, engine: Engine, size: tuple[int, int]) -> None:
-    inference = importlib.import_module("paddle.inference")
+    from paddle import inference
+
     names = {"fp32": "Float32", "fp16": "Half", "bf16": "Bfloat16"}
     precision = getattr(inference.PrecisionType, names[engine.precision])
     number = int(engine.device.partition(":")[2])
@@ -143,7 +144,8 @@ def _on_gpu(config, engine: Engine, size: tuple[int, int]) -> None:
 
 def _require_graph(model: Path, engine: Engine) -> None:
     """Paddle ends the process where a file is not what its name says."""
-    paddle = importlib.import_module("paddle")
+    import paddle
+
     with model.open("rb") as file:
         head = file.read(1)
     if model.suffix == ".json" and paddle.__version__.startswith("2."):
@@ -162,7 +164,9 @@ def _require_graph(model: Path, engine: Engine) -> None:
 
 def has_bfloat16() -> bool:
     """Whether this processor computes with bfloat16, and Paddle with it."""
-    return bool(importlib.import_module("paddle").base.core.supports_bfloat16_fast_performance())
+    from paddle.base import core
+
+    return bool(core.supports_bfloat16_fast_performance())
 
 
 def _runner(predictor) -> Run:
@@ -180,7 +184,8 @@ def _runner(predictor) -> Run:
 def _open_onnx(model: Path, engine: Engine) -> Run:
     if engine.precision != "fp32" or engine.resolved().device != "cpu":
         raise UsageError(f"{model}: ONNX graphs run on the CPU in fp32 here; leave out the rest")
-    onnxruntime = importlib.import_module("onnxruntime")
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = engine.threads or cpu_threads()
     options.log_severity_level = 3

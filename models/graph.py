@@ -13,7 +13,7 @@ from paddle import nn
 from models.anomaly_map import AnomalyMap
 from models.embedding import PatchEmbedding
 from models.gaussian import PatchGaussian
-from models.grids import Grid, nearest
+from models.grids import Grid, covering, nearest
 
 
 class Selection(nn.Layer):
@@ -71,7 +71,7 @@ class Fused(nn.Layer):
             self._constant(f"own{i}", level.factor[:, :, -c:])
             if i:
                 self._constant(f"coarser{i}", level.factor[:, :, :-c])
-                self._constant(f"parent{i}", _parent(self.grids[i], self.grids[i - 1]))
+                self._constant(f"parent{i}", covering(self.grids[i], self.grids[i - 1]))
         self._constant("rows", to_map.rows)
         self._constant("columns", to_map.columns)
         self.eval()
@@ -113,9 +113,3 @@ def save_graph(layer: nn.Layer, size: Grid, prefix: Path) -> tuple[Path, Path]:
     prefix.with_suffix(".pdiparams.info").unlink(missing_ok=True)  # 2.x; nothing reads it
     model = next(p for s in (".json", ".pdmodel") if (p := prefix.with_suffix(s)).exists())
     return model, prefix.with_suffix(".pdiparams")
-
-
-def _parent(fine: Grid, coarse: Grid) -> np.ndarray:
-    """The place of the coarse grid that covers each place of the fine one: int64 [P]."""
-    rows, columns = (nearest(*sides) for sides in zip(fine, coarse, strict=True))
-    return (rows[:, None] * coarse[1] + columns).ravel().astype(np.int64)

@@ -10,6 +10,12 @@ def nearest(fine: int, coarse: int) -> np.ndarray:
     return np.arange(fine) * coarse // fine
 
 
+def covering(fine: Grid, coarse: Grid) -> np.ndarray:
+    """The place of the coarse grid that covers each place of the fine one: int64 [P]."""
+    rows, columns = (nearest(*sides) for sides in zip(fine, coarse, strict=True))
+    return (rows[:, None] * coarse[1] + columns).ravel().astype(np.int64)
+
+
 def first(fine: int, coarse: int) -> np.ndarray:
     """For each of `coarse` rows the first of `fine` that it covers: int [coarse]."""
     return np.searchsorted(nearest(fine, coarse), np.arange(coarse))
