@@ -36,7 +36,10 @@ def parse_options():
     add_boolean(group, "--use_tensorrt", False, "run what TensorRT can run with it (GPU)")
     add_boolean(group, "--enable_mkldnn", True, "run on a CPU with oneDNN")
     add_boolean(
-        group, "--enable_benchmark", False, "report the times of the three steps and the memory"
+        group,
+        "--enable_benchmark",
+        False,
+        "report times and memory as AutoLog, of TIPC, does",
     )
     group.add_argument(
         "--seed",

@@ -9,7 +9,7 @@ from common.timing import phase
 from models import checkpoint, distribution
 from models.checkpoint import DISTRIBUTION
 from models.embedding import split
-from models.extractor import Engine, Run, open_graph
+from models.extractor import Engine, Graph, open_graph
 from models.scoring import Scorer, Scores, check_images, finite, score_scale
 
 # How far the probe picture's embedding and map may be off, of their norms: coarse arithmetic
@@ -21,12 +21,12 @@ PROBE_POINTS = 8  # of the map, along each side
 class Deployed:
     """The same verb as a trained detector's: `score`. `record` is the model's.
 
-    `run` gives embeddings [B,d,h,w], or the anomaly maps [B,H,W] and scores [B] where the
+    `graph` gives embeddings [B,d,h,w], or the anomaly maps [B,H,W] and scores [B] where the
     distribution is `fused` into the graph.
     """
 
-    def __init__(self, run: Run, arrays: dict[str, np.ndarray], record: dict, fused: bool):
-        self.record, self.run, self.fused = record, run, fused
+    def __init__(self, graph: Graph, arrays: dict[str, np.ndarray], record: dict, fused: bool):
+        self.record, self.graph, self.fused = record, graph, fused
         self.size = tuple(record["image_size"])
         self.stages = [(channels, tuple(grid)) for channels, grid in record["stages"]]
         if not fused:
@@ -37,7 +37,7 @@ class Deployed:
         """Scores of pictures float32 [B,3,H,W]; each depends on its picture alone."""
         check_images(images, self.size)
         with phase("network"):
-            outputs = self.run(images)
+            outputs = self.graph(images)
         with phase("scoring"):
             return self.judge(outputs)
 
@@ -69,9 +69,9 @@ def open_deployed(
         expected = {key: np.array(record["probe"][key], float) for key in ("embedding", "map")}
         _require_whole(model, params, record)
     with phase("start of the network"):
-        run = open_graph(model, params, engine, size)
+        graph = open_graph(model, params, engine, size)
         try:
-            outputs = run(probe(size))
+            outputs = graph(probe(size))
         except (RuntimeError, ValueError, OSError, SystemError) as error:
             raise _unfit(path, model, f"pictures of {size[0]}×{size[1]} fail: {error}") from error
     shapes = [output.shape for output in outputs]
@@ -79,7 +79,7 @@ def open_deployed(
     if not fused and shapes != [(1, dims, h, w)]:
         raise _unfit(path, model, f"the graph gives {shapes}, not {[(1, dims, h, w)]}")
     with checkpoint.reading(path, DISTRIBUTION):
-        detector = Deployed(run, arrays, record, fused)
+        detector = Deployed(graph, arrays, record, fused)
     found = fingerprint(None if fused else outputs[0], detector.judge(outputs))
     for key, values in found.items():
         off = np.linalg.norm(values - expected[key]) / np.linalg.norm(expected[key])

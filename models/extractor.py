@@ -18,9 +18,6 @@ from models.device import choose_device, cpu_threads
 # and Paddle holds the interpreter while it runs, for which the decoding threads have to wait.
 AT_ONCE = 8
 
-# Normalised pictures float32 [B,3,H,W] → the graph's outputs, float32.
-Run = Callable[[np.ndarray], list[np.ndarray]]
-
 
 @dataclass(frozen=True)
 class Engine:
@@ -31,6 +28,7 @@ class Engine:
     threads : of the CPU; None for as many as there are processors
     gpu_memory : megabytes to begin with
     tensorrt_batch : the largest batch that TensorRT prepares for; 0 leaves TensorRT out
+    static : False runs the layers one by one (dygraph), much slower, to compare with
     """
 
     device: str = "auto"
@@ -40,10 +38,15 @@ class Engine:
     ir_optim: bool = True
     mkldnn: bool = True
     tensorrt_batch: int = 0
+    static: bool = True
 
     def resolved(self) -> "Engine":
         """Itself with the device found; UsageError where something asked for is not there."""
         device = choose_device(self.device)
+        if not self.static and self.precision != "fp32":
+            raise UsageError(
+                f"--to_static False computes in fp32, not {self.precision}; leave out one of both"
+            )
         if device == "cpu":
             self._check_cpu()
         return replace(self, device=device)
@@ -66,6 +69,9 @@ class Extractor:
     """`layer` (a paddle Layer: pictures [B,3,H,W] → list of maps), run for pictures of `size`."""
 
     def __init__(self, layer, size: tuple[int, int], engine: Engine):
+        if not engine.static:
+            self._run = _layer_by_layer(layer, engine.resolved())
+            return
         from models.graph import save_graph
 
         with tempfile.TemporaryDirectory() as folder:
@@ -77,14 +83,36 @@ class Extractor:
         return self._run(images)
 
 
-def open_graph(model: Path, params: Path | None, engine: Engine, size: tuple[int, int]) -> Run:
+class Graph:
+    """A frozen graph: call it with normalised pictures float32 [B,3,H,W], get its outputs, float32.
+
+    `run` takes `at_once` pictures at most (None: any number). `config` says how, in the words of
+    Paddle's Config: use_gpu(), ir_optim(), tensorrt_engine_enabled(), mkldnn_enabled() and
+    cpu_math_library_num_threads().
+    """
+
+    def __init__(
+        self, run: Callable[[np.ndarray], list[np.ndarray]], at_once: int | None, config=None
+    ):
+        self.run, self.at_once, self.config = run, at_once, config
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        images = np.ascontiguousarray(images, np.float32)
+        size = self.at_once
+        if size is None or len(images) <= size:
+            return self.run(images)
+        parts = [self.run(images[start : start + size]) for start in range(0, len(images), size)]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def open_graph(model: Path, params: Path | None, engine: Engine, size: tuple[int, int]) -> Graph:
     """The graph in `model` and `params`, ready to run pictures of `size`.
 
     Raises UsageError where `engine` asks for what is not there, WorkError where the files are no
     graph.
     """
     if model.suffix == ".onnx":
-        return _in_slices(_open_onnx(model, engine), AT_ONCE)
+        return _open_onnx(model, engine)
     engine = engine.resolved()
     _require_graph(model, engine)
     from paddle import inference
@@ -106,7 +134,7 @@ def open_graph(model: Path, params: Path | None, engine: Engine, size: tuple[int
             f"{model}, {params}: no graph that this Paddle can run ({reason[0].strip()}); "
             "export it again with export_model.py"
         ) from error
-    return _in_slices(run, AT_ONCE if engine.device == "cpu" else None)
+    return Graph(run, AT_ONCE if engine.device == "cpu" else None, config)
 
 
 def _on_cpu(config, engine: Engine) -> None:
@@ -128,8 +156,6 @@ def _on_gpu(config, engine: Engine, size: tuple[int, int]) -> None:
     number = int(engine.device.partition(":")[2])
     config.enable_use_gpu(engine.gpu_memory, number, precision)
     if engine.tensorrt_batch:
-        if inference.get_trt_compile_version() == (0, 0, 0):
-            raise UsageError("--use_tensorrt: this build of Paddle has no TensorRT; leave it out")
         config.enable_tensorrt_engine(
             workspace_size=1 << 30,
             max_batch_size=engine.tensorrt_batch,
@@ -155,11 +181,21 @@ def _require_graph(model: Path, engine: Engine) -> None:
         )
     if head != {".json": b"{", ".pdmodel": b"\n"}.get(model.suffix):
         raise WorkError(f"{model}: not a graph; export it again with export_model.py")
-    if engine.tensorrt_batch and model.suffix == ".json":
+    if engine.tensorrt_batch:
+        require_tensorrt(model.suffix)
+
+
+def require_tensorrt(suffix: str) -> None:
+    """UsageError where this Paddle takes no graph of that `suffix` to TensorRT."""
+    from paddle import inference
+
+    if suffix == ".json":
         raise UsageError(
-            f"--use_tensorrt: Paddle takes .pdmodel graphs to TensorRT, not {model.name}; "
+            "--use_tensorrt: Paddle takes .pdmodel graphs to TensorRT, no .json; "
             "export with PaddlePaddle 2.6, or leave it out"
         )
+    if inference.get_trt_compile_version() == (0, 0, 0):
+        raise UsageError("--use_tensorrt: this build of Paddle has no TensorRT; leave it out")
 
 
 def has_bfloat16() -> bool:
@@ -169,7 +205,21 @@ def has_bfloat16() -> bool:
     return bool(core.supports_bfloat16_fast_performance())
 
 
-def _runner(predictor) -> Run:
+def _layer_by_layer(layer, engine: Engine) -> Graph:
+    import paddle
+
+    paddle.set_device(engine.device)
+    if engine.device == "cpu" and engine.threads:
+        paddle.base.core.set_num_threads(engine.threads)
+
+    def run(images):
+        with paddle.no_grad():
+            return [output.numpy() for output in layer(paddle.to_tensor(images))]
+
+    return Graph(run, AT_ONCE if engine.device == "cpu" else None)
+
+
+def _runner(predictor) -> Callable[[np.ndarray], list[np.ndarray]]:
     source = predictor.get_input_handle(predictor.get_input_names()[0])
     outputs = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
 
@@ -181,13 +231,35 @@ def _runner(predictor) -> Run:
     return run
 
 
-def _open_onnx(model: Path, engine: Engine) -> Run:
+@dataclass(frozen=True)
+class OnnxConfig:
+    """How ONNX Runtime runs a graph here, in the words of Paddle's Config."""
+
+    threads: int
+
+    def use_gpu(self) -> bool:
+        return False
+
+    def ir_optim(self) -> bool:
+        return True
+
+    def tensorrt_engine_enabled(self) -> bool:
+        return False
+
+    def mkldnn_enabled(self) -> bool:
+        return False
+
+    def cpu_math_library_num_threads(self) -> int:
+        return self.threads
+
+
+def _open_onnx(model: Path, engine: Engine) -> Graph:
     if engine.precision != "fp32" or engine.resolved().device != "cpu":
         raise UsageError(f"{model}: ONNX graphs run on the CPU in fp32 here; leave out the rest")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = engine.threads or cpu_threads()
+    options.intra_op_num_threads = threads = engine.threads or cpu_threads()
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(str(model), options, ["CPUExecutionProvider"])
@@ -201,17 +273,4 @@ def _open_onnx(model: Path, engine: Engine) -> Run:
         except Exception as error:
             raise RuntimeError(str(error)) from error
 
-    return run
-
-
-def _in_slices(run: Run, size: int | None) -> Run:
-    """`run` for batches of any size, `size` pictures at a time."""
-
-    def sliced(images):
-        images = np.ascontiguousarray(images, np.float32)
-        if size is None or len(images) <= size:
-            return run(images)
-        parts = [run(images[start : start + size]) for start in range(0, len(images), size)]
-        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
-
-    return sliced
+    return Graph(run, AT_ONCE, OnnxConfig(threads))

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from common.errors import UsageError
-from common.options import checked, whole
+from common.options import add_boolean, checked, whole
 from models import METHODS
 from models.device import PRECISIONS, parse_device
 
@@ -41,6 +41,12 @@ def add_engine_options(group) -> None:
         "--device", type=checked(parse_device), default="auto", help="auto, cpu, gpu or gpu:N"
     )
     add_precision_options(group)
+    add_boolean(
+        group,
+        "--to_static",
+        True,
+        "run the network as a static graph, or slower: layer by layer",
+    )
 
 
 def add_precision_options(group) -> None:
@@ -63,6 +69,7 @@ def engine_from(options: argparse.Namespace) -> dict:
         "device": options.device,
         "precision": options.precision,
         "threads": options.cpu_threads,
+        "static": options.to_static,
     }
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,13 @@ import numpy as np
 from common.errors import UsageError, WorkError, printable
 from common.files import whole_file, writable_folder
 from common.progress import progress
-from common.timing import peak_memory, phase
-from datasets.loader import DECODING, Batch, Loader
+from common.timing import phase
+from datasets.loader import Batch, Loader
 from datasets.samples import Sample, pictures_in
 from datasets.transforms import Preprocessing
 from evaluation.figure import target_names
 from evaluation.scale import scale_for, verdict
+from tasks.benchmark import Benchmark
 from tasks.runs import log_phases, log_weights, warn_of_crop
 
 logger = logging.getLogger(__name__)
@@ -38,34 +39,27 @@ def judge_all(
     with source.loader(preprocessing, options, 0 if benchmark else options.num_workers) as loader:
         detector = open_detector()
         judge = Judge(options, detector, preprocessing, targets)
-        if benchmark:
-            warm_up = min(options.batch_size, len(loader))
-            detector.score(np.zeros((warm_up, 3, *detector.size), np.float32))
-            phase.take()
         warn_of_crop(preprocessing, source.paths[0])
-        for batch in progress(loader, len(loader), "judge", size=lambda batch: len(batch.samples)):
-            judge(batch)
-    seconds = log_phases()
-    if benchmark:
-        _report(seconds, len(loader) - len(loader.skipped), options.batch_size)
+        if not benchmark:
+            return _judge_batches(judge, loader, loader, options)
+        with Benchmark(detector, options.precision, options.batch_size) as timed:
+            judge.score = timed.score
+            code = _judge_batches(judge, timed.batches(loader), loader, options)
+            timed.report(failed=code != 0)
+            return code
+
+
+def _judge_batches(judge: "Judge", batches: Iterable[Batch], loader: Loader, options) -> int:
+    """Judge the `batches` that `loader` decodes; the exit code."""
+    for batch in progress(batches, len(loader), "judge", size=lambda batch: len(batch.samples)):
+        judge(batch)
+    log_phases()
     if loader.skipped:
         level = logging.WARNING if options.skip_bad else logging.ERROR
         logger.log(level, "%d of %d pictures did not decode", len(loader.skipped), len(loader))
     if judge.failed:
         logger.error("%d files could not be written", judge.failed)
     return 1 if judge.failed or (loader.skipped and not options.skip_bad) else 0
-
-
-def _report(seconds: dict[str, float], pictures: int, batch: int) -> None:
-    steps = {"preprocess": DECODING, "inference": "network", "postprocess": "scoring"}
-    times = (
-        f"{step} {1000 * seconds.get(name, 0) / max(1, pictures):.2f} ms"
-        for step, name in steps.items()
-    )
-    text = "benchmark: %d pictures, batch size %d; a picture: %s; peak memory %s"
-    memory = peak_memory()
-    peak = "unknown" if memory is None else f"{memory / 1e6:.0f} MB"
-    logger.info(text, pictures, batch, ", ".join(times), peak)
 
 
 def source_for(
@@ -140,7 +134,7 @@ class Judge:
     """Scores batches and gives out what was asked for; `failed` counts files not written."""
 
     def __init__(self, options, detector, preprocessing: Preprocessing, targets: dict):
-        self.json, self.detector = options.json, detector
+        self.json, self.detector, self.score = options.json, detector, detector.score
         self.preprocessing, self.targets = preprocessing, targets
         self.failed = 0
         scale = scale_for(detector.record["calibration"], detector.score_scale, options.threshold)
@@ -154,7 +148,7 @@ class Judge:
             self.sheet = Sheet(scale, truth=False)
 
     def __call__(self, batch: Batch) -> None:
-        scores = self.detector.score(batch.images)
+        scores = self.score(batch.images)
         pictures = self.preprocessing.denormalize(batch.images) if self.sheet else batch.images
         for i, sample in enumerate(batch.samples):
             score = float(scores.image[i])

@@ -151,3 +151,17 @@ def test_the_model_is_found_by_its_category(trained, chips, tmp_path, monkeypatc
         assert result.code == 0, result.err
     assert len(list((tmp_path / "output/flange/predictions").iterdir())) == 2
     fails(call("predict", "--picture_path", chips, "--category", "nut"), 2, "nut")
+
+
+def test_layer_by_layer_the_scores_are_the_same(trained, chips, monkeypatch):
+    options = ("--picture_path", chips, "--json", "--no-save_picture")
+    static = predict(trained, *options)
+    monkeypatch.setattr("models.extractor.open_graph", None)  # what a graph would need
+    dynamic = predict(trained, *options, "--to_static", "False", "--cpu_threads", 1)
+    found = [[json.loads(line)["score"] for line in run.lines] for run in (static, dynamic)]
+    assert len(found[0]) == 2 and found[1] == pytest.approx(found[0], rel=1e-4)
+
+
+def test_layer_by_layer_there_is_no_other_precision(trained, chips):
+    options = ("--picture_path", chips, "--to_static", "False", "--precision", "bf16")
+    fails(predict(trained, *options), 2, "--to_static", "bf16")
