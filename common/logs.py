@@ -1,22 +1,26 @@
 """Messages go to stderr and, for a run worth keeping, to a file; results go to stdout."""
 
 import logging
+import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from common.errors import UsageError
 from common.files import writable_folder
 
+OURS = ("__main__", "benchmarks", "common", "datasets", "evaluation", "models", "tasks")
+
 
 def start_logging() -> None:
-    """Messages of level INFO and above on stderr."""
+    """Our messages of level INFO and above on stderr; warnings and above of others."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Console())
     handler.addFilter(_for_the_console)
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
+    for name in OURS:  # not the root: Paddle 2.6 sets that back while it converts a network
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 @contextmanager
@@ -39,6 +43,38 @@ def log_file(folder: Path, name: str):
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
+
+
+@contextmanager
+def stdout_to_stderr():
+    """What a library prints meanwhile, in C++ and in Python, is no result of ours."""
+    with _redirected(1, 2), redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def silent_stderr():
+    """Drop what a library says on stderr meanwhile; its exceptions come through."""
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        _redirected(2, nowhere.fileno()),
+        redirect_stderr(nowhere),
+    ):
+        yield
+
+
+@contextmanager
+def _redirected(descriptor: int, target: int):
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    kept = os.dup(descriptor)
+    try:
+        os.dup2(target, descriptor)
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
 
 
 class _Console(logging.Formatter):

@@ -1,5 +1,6 @@
 """Exit codes, whole files, phases."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from common.errors import UsageError, WorkError, run
 from common.files import whole_file, writable_folder
+from common.logs import start_logging
 from common.timing import Phases
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,3 +115,14 @@ def test_phases_add_up_and_start_again():
     assert list(seconds) == ["decode", "network"]
     assert seconds["decode"] == 1.5
     assert phases.take() == {}
+
+
+def test_messages_outlive_a_library_that_quietens_the_root(capsys):
+    """As Paddle 2.6 does while it converts a network."""
+    start_logging()
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("models.export").info("ours")
+    logging.getLogger("somebody").info("theirs")
+    logging.getLogger("somebody").warning("their warning")
+    err = capsys.readouterr().err
+    assert err.splitlines() == ["ours", "warning: their warning"]
