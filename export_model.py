@@ -34,6 +34,13 @@ def parse_options():
         parser, "--fused", False, "write one graph more, picture to anomaly map and score: fused.*"
     )
     parser.add_argument(
+        "--quantize",
+        type=Path,
+        metavar="DIR",
+        help="write an int8 graph for `infer.py --precision int8`, calibrated on good pictures: "
+        "32 of those in DIR",
+    )
+    parser.add_argument(
         "--format",
         choices=("paddle", "onnx"),
         default="paddle",

@@ -31,7 +31,7 @@ def parse_options():
     group.add_argument(
         "--gpu_mem", type=whole(1), default=1000, help="GPU memory to begin with, MB"
     )
-    add_precision_options(group)
+    add_precision_options(group, int8=True)
     add_boolean(group, "--ir_optim", True, "let Paddle optimise the graph")
     add_boolean(group, "--use_tensorrt", False, "run what TensorRT can run with it (GPU)")
     add_boolean(group, "--enable_mkldnn", True, "run on a CPU with oneDNN")

@@ -3,9 +3,6 @@
 import importlib
 import inspect
 import logging
-import os
-import sys
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import paddle
 
 from common.errors import WorkError
 from common.files import whole_files
+from common.logs import stdout_to_stderr
 from models import checkpoint, distribution
 from models.anomaly_map import AnomalyMap
 from models.backbones import resnet
@@ -28,6 +26,7 @@ from models.scoring import Scorer
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3  # of an output's range: what other kernels may change
+INT8_TOLERANCE = 0.2  # of the embeddings' norm; 0.05 or less is usual
 OURS = {f"{graph}{suffix}" for graph in ("model", "fused") for suffix in (*GRAPHS, ".pdiparams")}
 OPSET = 13  # of ONNX: the oldest that has every operator of these graphs
 
@@ -38,11 +37,13 @@ def export(
     fused: bool = False,
     onnx: bool = False,
     dtype: str = "float32",
+    calibration: np.ndarray | None = None,
 ) -> list[Path]:
     """Write the graphs and the `distribution` of `detector` to `folder`; the files' paths.
 
     Every graph is run once beside the layers it was made from before anything of it stands in
     `folder`; WorkError where they disagree. All files are renamed to their names together.
+    `calibration`: good pictures, float32 [B,3,H,W] normalised, to quantise the graph with.
     """
     paddle.set_device("cpu")
     if onnx:
@@ -54,6 +55,8 @@ def export(
         for name, layer in layers.items():
             pair = save_graph(layer, detector.size, temporary / name)
             _check(*pair, detector.size, expected[name])
+            if calibration is not None:
+                _to_int8(*pair, detector.size, calibration)
             parameters[pair[0].name] = pair[1].stat().st_size
             if onnx:
                 _check(_to_onnx(*pair), None, detector.size, expected[name])
@@ -118,6 +121,22 @@ def _check(model: Path, params: Path | None, size: tuple[int, int], expected: li
         logger.info("%s: checked, off by %.1g of its range", model.name, off)
 
 
+def _to_int8(model: Path, params: Path, size: tuple[int, int], images: np.ndarray) -> None:
+    """Quantise in place; WorkError where the embeddings of `images` change too much."""
+    from models.quantization import quantize
+
+    def embeddings(precision: str) -> np.ndarray:
+        engine = Engine(device="cpu", precision=precision)
+        return open_graph(model, params, engine, size)(images[:8])[0]
+
+    before = embeddings("fp32")
+    quantize(model, params, images)
+    off = float(np.linalg.norm(embeddings("int8") - before) / np.linalg.norm(before))
+    if not off < INT8_TOLERANCE:
+        raise WorkError(f"{model.name}: int8 changes the embeddings by {100 * off:.0f} %")
+    logger.info("%s: int8, which changes the embeddings by %.1f %%", model.name, 100 * off)
+
+
 def _to_onnx(model: Path, params: Path) -> Path:
     paddle2onnx = importlib.import_module("paddle2onnx")
     target = model.with_suffix(".onnx")
@@ -125,21 +144,6 @@ def _to_onnx(model: Path, params: Path) -> Path:
     if "optimize_tool" in inspect.signature(paddle2onnx.export).parameters:
         # Its optimisers would install packages; ONNX Runtime optimises by itself.
         options["optimize_tool"] = "None"
-    with _stdout_to_stderr():
+    with stdout_to_stderr():
         paddle2onnx.export(str(model), str(params), str(target), **options)
     return target
-
-
-@contextmanager
-def _stdout_to_stderr():
-    """What the converter prints, in C++ and in Python, is no result of ours."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    kept = os.dup(1)
-    try:
-        os.dup2(2, 1)
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)

@@ -6,12 +6,14 @@ Paddle Inference runs them on a CPU with oneDNN, several times faster than dygra
 
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UsageError, WorkError, raise_on_termination
+from common.logs import silent_stderr
 from models.device import choose_device, cpu_threads
 
 # Pictures in one run of a graph on a CPU: enough to be fast; more would only need more memory,
@@ -24,7 +26,8 @@ class Engine:
     """How a graph is run.
 
     device : auto, cpu, gpu or gpu:N
-    precision : one of models.device.PRECISIONS: bf16 where the processor has it, fp16 on a GPU
+    precision : one of models.device.PRECISIONS: bf16 where the processor has it, fp16 on a GPU;
+        or int8, of quantised graphs on a CPU
     threads : of the CPU; None for as many as there are processors
     gpu_memory : megabytes to begin with
     tensorrt_batch : the largest batch that TensorRT prepares for; 0 leaves TensorRT out
@@ -49,6 +52,8 @@ class Engine:
             )
         if device == "cpu":
             self._check_cpu()
+        elif self.precision == "int8":
+            raise UsageError("--precision int8 runs on a CPU; on a GPU use fp16 or fp32")
         return replace(self, device=device)
 
     def _check_cpu(self) -> None:
@@ -63,6 +68,8 @@ class Engine:
             )
         if self.precision == "bf16" and not self.mkldnn:
             raise UsageError("--precision bf16 needs oneDNN; leave --enable_mkldnn True")
+        if self.precision == "int8" and not (self.mkldnn and has_int8()):
+            raise UsageError("--precision int8 needs oneDNN and a processor with AVX2; use fp32")
 
 
 class Extractor:
@@ -127,7 +134,10 @@ def open_graph(model: Path, params: Path | None, engine: Engine, size: tuple[int
             _on_cpu(config, engine)
         else:
             _on_gpu(config, engine, size)
-        run = _runner(inference.create_predictor(config))
+        # Of int8 Paddle tells thirty lines about its own passes.
+        with silent_stderr() if engine.precision == "int8" else nullcontext():
+            predictor = inference.create_predictor(config)
+        run = _runner(predictor)
     except (RuntimeError, ValueError, TypeError, OSError, SystemError, IndexError) as error:
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise WorkError(
@@ -146,6 +156,9 @@ def _on_cpu(config, engine: Engine) -> None:
         config.disable_mkldnn()
     if engine.precision == "bf16":
         config.enable_mkldnn_bfloat16()
+    if engine.precision == "int8":
+        # Fused convolutions have a name of their own: unnamed, they would run in float32.
+        config.enable_mkldnn_int8({"conv2d", "fused_conv2d"})
 
 
 def _on_gpu(config, engine: Engine, size: tuple[int, int]) -> None:
@@ -183,6 +196,16 @@ def _require_graph(model: Path, engine: Engine) -> None:
         raise WorkError(f"{model}: not a graph; export it again with export_model.py")
     if engine.tensorrt_batch:
         require_tensorrt(model.suffix)
+    quantized = is_quantized(model)
+    if quantized != (engine.precision == "int8"):
+        # Paddle would run either in float32 and not say so.
+        what = "an int8 graph, which --precision int8 runs" if quantized else "no int8 graph"
+        raise UsageError(f"--precision {engine.precision}: {model} is {what}")
+
+
+def is_quantized(model: Path) -> bool:
+    """Whether the graph in `model` is one of int8."""
+    return b"quantization_type" in model.read_bytes()  # an attribute of its operators
 
 
 def require_tensorrt(suffix: str) -> None:
@@ -217,6 +240,13 @@ def _layer_by_layer(layer, engine: Engine) -> Graph:
             return [output.numpy() for output in layer(paddle.to_tensor(images))]
 
     return Graph(run, AT_ONCE if engine.device == "cpu" else None)
+
+
+def has_int8() -> bool:
+    """Whether oneDNN computes with int8 on this processor."""
+    from paddle.base import core
+
+    return bool(core.supports_int8())
 
 
 def _runner(predictor) -> Callable[[np.ndarray], list[np.ndarray]]:

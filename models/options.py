@@ -49,12 +49,14 @@ def add_engine_options(group) -> None:
     )
 
 
-def add_precision_options(group) -> None:
+def add_precision_options(group, int8: bool = False) -> None:
+    """`int8`: whether quantised graphs can be run, too."""
     group.add_argument(
         "--precision",
-        choices=PRECISIONS,
+        choices=(*PRECISIONS, "int8") if int8 else PRECISIONS,
         default="fp32",
-        help="arithmetic of the network: bf16 on processors that have it, fp16 on a GPU",
+        help="arithmetic of the network: bf16 on processors that have it, fp16 on a GPU"
+        + ("; int8 of graphs that were exported with --quantize" if int8 else ""),
     )
     group.add_argument(
         "--cpu_threads",

@@ -1,32 +1,58 @@
 """Turn a checkpoint into the files that are deployed."""
 
 import logging
+import os
 from pathlib import Path
+
+import numpy as np
 
 from common.errors import UsageError
 from common.files import writable_folder
+from datasets.loader import Loader
+from datasets.samples import Sample, pictures_in
+from datasets.transforms import Preprocessing
 from models import load_detector
 from models.options import find_model
 from tasks.runs import log_weights, read_record
 
 logger = logging.getLogger(__name__)
 
+CALIBRATION = 32  # pictures to quantise with
+
 
 def export_model(options, backbone: str | None) -> int:
     """Export the model that the options name; prints the files written, a line each."""
     path = find_model(options.model_path, Path("output"), options.category)
-    record, _ = read_record(path)
+    record, preprocessing = read_record(path)
     _agree(record, options, backbone, path)
+    calibration = None if options.quantize is None else _calibration(options, preprocessing)
     folder = writable_folder(options.save_dir, "--save_dir")
     log_weights(record)
     from models.export import export  # after the checks: it imports Paddle
 
     detector = load_detector(path, device="cpu")
     onnx = options.format == "onnx"
-    for file in export(detector, folder, options.fused, onnx, options.distribution_dtype):
+    dtype = options.distribution_dtype
+    for file in export(detector, folder, options.fused, onnx, dtype, calibration):
         logger.info("%s: %.1f MB", file, file.stat().st_size / 1e6)
         print(file)
     return 0
+
+
+def _calibration(options, preprocessing: Preprocessing) -> np.ndarray:
+    """Pictures to quantise with, normalised float32 [B,3,H,W]."""
+    if options.fused or options.format == "onnx":
+        raise UsageError("--quantize writes model.pdmodel alone; leave out --fused, --format onnx")
+    if not options.quantize.is_dir():
+        raise UsageError(f"--quantize {options.quantize}: no such folder")
+    paths = pictures_in(options.quantize, recursive=True)
+    if not paths:
+        raise UsageError(f"--quantize {options.quantize}: no pictures in it or below it")
+    # Paddle 3 quantises the graphs of Paddle 2, and decides as it starts which kind it writes.
+    os.environ["FLAGS_enable_pir_api"] = "0"  # noqa: SIM112 - its name
+    chosen = paths[:: -(-len(paths) // CALIBRATION)]
+    loader = Loader([Sample(path) for path in chosen], preprocessing, len(chosen))
+    return next(iter(loader)).images
 
 
 def _agree(record: dict, options, backbone: str | None, path: Path) -> None:

@@ -1,0 +1,112 @@
+"""Graphs of int8: they compute with int8, and judge about as those of float32 do."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import paddle
+import pytest
+
+from models.extractor import has_int8
+from tests.conftest import call, fails
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.skipif(not has_int8(), reason="the processor has no AVX2")
+
+
+def script(name: str, *arguments, **environment):
+    """In a process of its own: Paddle decides as it starts which kind of graph it writes."""
+    command = [sys.executable, f"{name}.py", *map(str, arguments)]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def quantized(trained, demo, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("int8")
+    options = ("--model_path", trained / "flange", "--save_dir", folder)
+    done = script("export_model", *options, "--quantize", demo / "flange/train/good")
+    assert done.returncode == 0, done.stderr
+    names = ["distribution", "model.pdiparams", "model.pdmodel"]
+    assert done.stdout.splitlines() == [str(folder / name) for name in names]
+    changed = float(re.search(r"int8, which changes the embeddings by ([\d.]+) %", done.stderr)[1])
+    assert 0 < changed < 10
+    assert "Sampling" not in done.stderr  # what Paddle tells meanwhile
+    return folder
+
+
+def infer(folder, pictures, *arguments):
+    return call("infer", "--model_dir", folder, "--input_file", pictures, *arguments)
+
+
+def test_scores_hardly_change(quantized, trained, demo):
+    pictures = demo / "flange/test"
+    options = ("--model_path", trained / "flange", "--json", "--no-save_picture")
+    expected = call("predict", "--picture_path", pictures, *options)
+    found = infer(quantized, pictures, "--precision", "int8", "--json")
+    assert found.code == 0, found.err
+    scores = [[json.loads(line)["score"] for line in run.lines] for run in (found, expected)]
+    assert len(scores[0]) == 12 and scores[0] == pytest.approx(scores[1], rel=0.3)
+    assert scores[0] != pytest.approx(scores[1], rel=1e-4)  # or it was not int8
+
+
+def test_every_convolution_computes_with_int8(quantized, demo):
+    picture = demo / "flange/test/chip/000.png"
+    options = ("--model_dir", quantized, "-i", picture, "--precision", "int8")
+    done = script("infer", *options, DNNL_VERBOSE="1", ONEDNN_VERBOSE="1")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if ",exec,cpu,convolution," in line]
+    sources = {re.search(r"src[:_]([a-z]+\d+)", line)[1] for line in lines}
+    # 15 convolutions, of the probe picture and of this one.
+    assert len(lines) == 30 and sources <= {"u8", "s8"}
+
+
+def test_precision_and_graph_must_agree(quantized, trained, demo, tmp_path):
+    chips = demo / "flange/test/chip"
+    fails(infer(quantized, chips), 2, "--precision fp32", "int8 graph")
+    assert (
+        call("export_model", "--model_path", trained / "flange", "--save_dir", tmp_path).code == 0
+    )
+    fails(infer(tmp_path, chips, "--precision", "int8"), 2, "--precision int8", "no int8 graph")
+
+
+def test_int8_needs_onednn(quantized, demo):
+    options = ("--precision", "int8", "--enable_mkldnn", "False")
+    fails(infer(quantized, demo / "flange/test/chip", *options), 2, "int8", "oneDNN")
+
+
+@pytest.mark.parametrize(
+    ("folder", "more", "words"),
+    [
+        ("missing", (), ("--quantize", "missing", "no such folder")),
+        ("empty", (), ("--quantize", "empty", "no pictures")),
+        ("flange/train/good", ("--fused",), ("--quantize", "--fused")),
+        ("flange/train/good", ("--format", "onnx"), ("--quantize", "onnx")),
+    ],
+)
+def test_wrong_use_is_named(trained, demo, tmp_path, monkeypatch, folder, more, words):
+    monkeypatch.setenv("FLAGS_enable_pir_api", "1")
+    (tmp_path / "empty").mkdir()
+    source = demo / folder if folder.startswith("flange") else tmp_path / folder
+    options = ("--model_path", trained / "flange", "--save_dir", tmp_path / "out")
+    fails(call("export_model", *options, "--quantize", source, *more), 2, *words)
+
+
+@pytest.mark.skipif(paddle.__version__ < "3", reason="Paddle 2 writes the older graphs always")
+def test_a_paddle_that_writes_newer_graphs_is_told(trained, demo, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLAGS_enable_pir_api", "1")  # restores it afterwards
+    options = ("--model_path", trained / "flange", "--save_dir", tmp_path)
+    result = call("export_model", *options, "--quantize", demo / "flange/train/good")
+    fails(result, 1, "FLAGS_enable_pir_api=0")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bad_calibration_picture_is_named(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLAGS_enable_pir_api", "1")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/000.png").write_bytes(b"no picture")
+    options = ("--model_path", trained / "flange", "--save_dir", tmp_path / "out")
+    fails(call("export_model", *options, "--quantize", tmp_path / "in"), 1, "000.png")
