@@ -11,7 +11,11 @@ anomalib = anomalib==2.7.0
 anomavision = anomavision==3.6.2
 PIP = python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-paddle26 bench peers format clean
+TIPC = PYTHON=$(abspath $(BIN)/python) bash test_tipc
+CONFIGS = test_tipc/configs/PaDiM
+MODE ?= lite_train_lite_infer
+
+.PHONY: demo test test-paddle26 tipc bench peers format clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m datasets.demo --save_path $(DEMO)/data
@@ -27,11 +31,22 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/shellcheck test_tipc/*.sh .ci/run
 	$(BIN)/python -m pytest
 
 # The same tests on the newest Paddle whose GPU wheel is on PyPI; the two read each other's files.
 test-paddle26: $(PADDLE26)/installed $(VENV)/installed-dev
 	OTHER_PYTHON=$(abspath $(BIN)/python) $(PADDLE26)/bin/python -m pytest
+
+# TIPC's chains; `make tipc MODE=whole_train_whole_infer` needs MVTEC_PATH.
+tipc: $(VENV)/installed-dev
+	$(TIPC)/prepare.sh $(CONFIGS)/train_infer_python.txt $(MODE)
+	$(TIPC)/test_train_inference_python.sh $(CONFIGS)/train_infer_python.txt $(MODE)
+	$(BIN)/python test_tipc/compare_results.py
+	$(TIPC)/prepare.sh $(CONFIGS)/paddle2onnx_infer_python.txt $(MODE)
+	$(TIPC)/test_paddle2onnx.sh $(CONFIGS)/paddle2onnx_infer_python.txt $(MODE)
+	$(TIPC)/test_ptq_inference_python.sh $(CONFIGS)/ptq_infer_python.txt $(MODE)
+	$(TIPC)/test_train_dy2static_python.sh $(CONFIGS)/train_dy2static_python.txt $(MODE)
 
 # `make bench BENCH="--data_path data/mvtec --category bottle"`; `make peers` before it for others.
 bench: $(VENV)/installed
@@ -44,7 +59,7 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(PADDLE26) .venv-anomalib .venv-anomavision $(DEMO)
+	rm -rf $(VENV) $(PADDLE26) .venv-anomalib .venv-anomavision $(DEMO) test_tipc/data test_tipc/output
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

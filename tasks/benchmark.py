@@ -141,8 +141,8 @@ class Recorder:
         means = zip(STEPS, 1000 * steps.mean(axis=0), strict=True)
         env = {
             "OS_version": _system(),
-            "CUDA_version": paddle.version.cuda(),
-            "CUDNN_version": paddle.version.cudnn(),
+            "CUDA_version": _built_with(paddle.version.cuda()),
+            "CUDNN_version": _built_with(paddle.version.cudnn()),
             "drivier_version": driver,
         }
         version = {
@@ -188,6 +188,11 @@ def _system() -> str:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):  # not a Linux
         return platform.platform()
+
+
+def _built_with(version: object) -> str | None:
+    """Paddle's builds for the CPU answer `False`."""
+    return None if str(version) == "False" else str(version)
 
 
 def _gpu(number: int) -> tuple:

@@ -1,0 +1,147 @@
+# shellcheck shell=bash
+# What the chains share: reading a config, running a step, noting how it went.
+# Sourced by the scripts beside it, which work in the project's root.
+
+readonly MODES="lite_train_lite_infer lite_train_whole_infer whole_train_whole_infer whole_infer"
+readonly RED=31 GREEN=32 YELLOW=33
+
+passed=0 failed=0 skipped=0
+
+func_die() { # MESSAGE: wrong use
+    printf 'error: %s\n' "$1" >&2
+    exit 2
+}
+
+func_open_config() { # FILE MODE: sets `lines`, `mode`, `model_name`, `python`, `log_path`
+    [ $# -eq 2 ] || func_die "usage: bash $0 CONFIG MODE, with MODE one of: $MODES"
+    [ -f "$1" ] || func_die "$1: no such config; those of this project are in test_tipc/configs"
+    case " $MODES " in
+        *" $2 "*) mode=$2 ;;
+        *) func_die "mode $2: expected one of: $MODES" ;;
+    esac
+    local text
+    text=$(tr -d '\r' < "$1")
+    mapfile -t lines <<< "$text"
+    cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+    model_name=$(func_value_of model_name)
+    python=${PYTHON:-$(func_value_of python)}
+    log_path=test_tipc/output/$model_name
+    status_log=$log_path/results_python.log
+    command -v "$python" > /dev/null ||
+        func_die "$python: no such command; activate the environment, or set PYTHON"
+}
+
+func_require_line() { # NUMBER KEY: the layout is fixed, so a shifted line is an error
+    [ "$(func_parser_key "${lines[$1 - 1]-}")" = "$2" ] ||
+        func_die "config: line $1 is \`${lines[$1 - 1]-}\`, expected \`$2:...\`"
+}
+
+func_parser_key() { # LINE: what stands before the first colon
+    printf '%s' "${1%%:*}"
+}
+
+func_parser_value() { # LINE: what stands behind it
+    printf '%s' "${1#*:}"
+}
+
+func_parser_params() { # VALUE: of `mode=value|mode=value` the one of this mode, else VALUE itself
+    local one part by_mode=false
+    local -a parts
+    IFS='|' read -r -a parts <<< "$1"
+    for part in "${parts[@]}"; do
+        for one in $MODES; do
+            if [ "${part#"$one"=}" != "$part" ]; then
+                by_mode=true
+                [ "$one" != "$mode" ] || printf '%s' "${part#*=}"
+                [ "$one" != "$mode" ] || return 0
+            fi
+        done
+    done
+    if $by_mode; then printf null; else printf '%s' "$1"; fi
+}
+
+func_key() { # INDEX
+    func_parser_key "${lines[$1]}"
+}
+
+func_value() { # INDEX
+    func_parser_params "$(func_parser_value "${lines[$1]}")"
+}
+
+func_value_of() { # KEY: the value of the first line with this key
+    local line
+    for line in "${lines[@]}"; do
+        if [ "$(func_parser_key "$line")" = "$1" ]; then
+            func_parser_params "$(func_parser_value "$line")"
+            return
+        fi
+    done
+    func_die "config: there is no line \`$1:...\`"
+}
+
+func_has() { # KEY: whether there is a line with this key
+    printf '%s\n' "${lines[@]}" | grep -q -e "^$1:"
+}
+
+func_set_params() { # KEY VALUE: KEY=VALUE, or nothing where either is null
+    if [ "$1" != null ] && [ "$2" != null ] && [ -n "$2" ]; then
+        printf '%s=%s' "$1" "$2"
+    fi
+}
+
+func_param() { # INDEX: the option that a line gives
+    func_set_params "$(func_key "$1")" "$(func_value "$1")"
+}
+
+func_know_machine() { # sets `machine`: what it cannot do, see machine.py
+    machine=$("$python" -m test_tipc.machine) ||
+        func_die "$python cannot import the project; activate its environment, or set PYTHON"
+}
+
+func_missing() { # WHAT: why this machine cannot do it, or nothing
+    awk -F '\t' -v what="$1" '$1 == what { print $2 }' <<< "$machine"
+}
+
+func_command() { # WORDS...: sets `words`, the command to run; configs quote nothing
+    read -r -a words <<< "$*"
+}
+
+func_step() { # LOG: run `words`, keep what it prints in LOG, note how it went
+    local code=0
+    mkdir -p "$(dirname "$1")"
+    "${words[@]}" > "$1" 2>&1 || code=$?
+    cat "$1"
+    status_check "$code" "${words[*]}" "$status_log" "$model_name" "$1"
+}
+
+status_check() { # EXIT_CODE COMMAND RESULTS_LOG MODEL LOG
+    if [ "$1" -eq 0 ]; then
+        passed=$((passed + 1))
+        func_note $GREEN "Run successfully with command - $4 - $2 - $5" "$3"
+    else
+        failed=$((failed + 1))
+        func_note $RED "Run failed with command - $4 - $2 - $5" "$3"
+    fi
+}
+
+func_skip() { # REASON: note that `words` cannot run on this machine
+    skipped=$((skipped + 1))
+    func_note $YELLOW "Run skipped with command - $model_name - ${words[*]} - $1" "$status_log"
+}
+
+func_run() { # LOG REASON: the step, or the note of why this machine cannot run it
+    if [ -n "$2" ]; then func_skip "$2"; else func_step "$1"; fi
+}
+
+func_note() { # COLOUR TEXT RESULTS_LOG
+    printf '\033[%dm %s \033[0m\n' "$1" "$2" | tee -a "$3"
+}
+
+func_finish() { # end with the number of failed steps
+    printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+    if [ "$passed" -eq 0 ] && [ "$failed" -eq 0 ]; then
+        printf 'error: no step could run on this machine\n' >&2
+        exit 1
+    fi
+    exit "$((failed < 255 ? failed : 255))"
+}

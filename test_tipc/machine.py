@@ -1,0 +1,42 @@
+"""What this machine cannot do: a line each, its name, a tab, the reason.
+
+The reasons are those that the scripts themselves give when they are asked for it.
+"""
+
+import importlib
+from collections.abc import Callable
+
+from common.errors import UsageError
+from models.extractor import Engine, require_tensorrt
+
+
+def missing() -> dict[str, str]:
+    """Reasons by name: gpu, tensorrt, bf16, int8, onnx."""
+    import paddle
+
+    graph = ".pdmodel" if paddle.__version__.startswith("2.") else ".json"
+    needs: dict[str, Callable] = {
+        "gpu": Engine(device="gpu").resolved,
+        "tensorrt": lambda: require_tensorrt(graph),
+        "bf16": Engine(device="cpu", precision="bf16").resolved,
+        "int8": Engine(device="cpu", precision="int8").resolved,
+        "onnx": _require_onnx,
+    }
+    reasons = {}
+    for name, require in needs.items():
+        try:
+            require()
+        except UsageError as error:
+            reasons[name] = str(error)
+    return reasons
+
+
+def _require_onnx() -> None:
+    for package in ("paddle2onnx", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(f"the package {package} is not installed (requirements-onnx.txt)")
+
+
+if __name__ == "__main__":
+    for name, reason in missing().items():
+        print(f"{name}\t{reason}")

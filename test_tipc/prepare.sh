@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Make what a chain needs: pictures, and where it does not train a model, a trained one.
+#     bash test_tipc/prepare.sh CONFIG MODE
+# Lite pictures are drawn; whole ones are those of MVTEC_PATH, in MVTec AD's layout. Nothing is
+# downloaded.
+set -euo pipefail
+mvtec=${MVTEC_PATH:+$(realpath -m "$MVTEC_PATH")}
+# shellcheck source=common_func.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common_func.sh"
+func_open_config "$@"
+
+readonly FEW=40 # training pictures of lite_train_whole_infer
+
+model=null
+case ${lines[0]} in
+    *train_params*)
+        pictures=$(func_value_of train_infer_img_dir)
+        if [ "$mode" = whole_infer ]; then
+            pictures=$(func_value_of --input_file) model=$(func_value_of infer_model)
+        fi
+        ;;
+    *)
+        pictures=$(func_value_of --input_file)
+        if func_has --model_path; then model=$(func_value_of --model_path); fi
+        ;;
+esac
+# ./test_tipc/data/SET/CATEGORY/test
+category=$(basename "$(dirname "$pictures")")
+data=$(dirname "$(dirname "$pictures")")
+[ "$(basename "$pictures")" = test ] ||
+    func_die "config: pictures $pictures of $mode, expected DATA/CATEGORY/test"
+
+case $data in
+    ./test_tipc/data/?*) ;;
+    *) func_die "config: $data is written anew, so it must be below ./test_tipc/data" ;;
+esac
+
+func_whole_category() { # sets `source`
+    [ -n "$mvtec" ] ||
+        func_die "$mode needs pictures: set MVTEC_PATH to a folder that holds $category/train/good"
+    source=$mvtec/$category
+    [ -d "$source/train/good" ] || func_die "MVTEC_PATH: $source/train/good: no such folder"
+}
+
+rm -rf "$data"
+mkdir -p "$data"
+case $mode in
+    lite_train_lite_infer)
+        "$python" -m datasets.demo --save_path "$data" --categories "$category" \
+            --train 24 --good 6 --defective 3
+        ;;
+    lite_train_whole_infer)
+        func_whole_category
+        mkdir -p "$data/$category/train/good"
+        ln -s "$source/test" "$source/ground_truth" "$data/$category"
+        count=0
+        for picture in "$source"/train/good/*; do
+            [ $((count += 1)) -le $FEW ] || break
+            ln -s "$picture" "$data/$category/train/good"
+        done
+        ;;
+    *)
+        func_whole_category
+        ln -s "$source" "$data/$category"
+        ;;
+esac
+printf 'pictures: %s\n' "$data/$category"
+
+if [ "$model" != null ]; then
+    save=$(dirname "$(dirname "$model")")
+    "$python" train.py --data_path "$data" --category "$category" --save_path "$save" \
+        --pretrained_backbone models/weights/resnet18_tinyimagenet.safetensors \
+        --log_dir "$log_path/logs" --val True
+    printf 'model: %s\n' "$model"
+fi
