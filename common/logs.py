@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import tempfile
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -54,13 +55,15 @@ def stdout_to_stderr():
 
 @contextmanager
 def silent_stderr():
-    """Drop what a library says on stderr meanwhile; its exceptions come through."""
-    with (
-        Path(os.devnull).open("w") as nowhere,
-        _redirected(2, nowhere.fileno()),
-        redirect_stderr(nowhere),
-    ):
-        yield
+    """Keep back what a library says on stderr meanwhile, and let it be heard if it fails."""
+    with tempfile.TemporaryFile("w+", errors="backslashreplace") as kept:
+        try:
+            with _redirected(2, kept.fileno()), redirect_stderr(kept):
+                yield
+        except BaseException:
+            kept.seek(0)
+            sys.stderr.write(kept.read())
+            raise
 
 
 @contextmanager

@@ -232,8 +232,8 @@ def _layer_by_layer(layer, engine: Engine) -> Graph:
     import paddle
 
     paddle.set_device(engine.device)
-    if engine.device == "cpu" and engine.threads:
-        paddle.base.core.set_num_threads(engine.threads)
+    if engine.device == "cpu":
+        paddle.base.core.set_num_threads(engine.threads or cpu_threads())
 
     def run(images):
         with paddle.no_grad():

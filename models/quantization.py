@@ -23,7 +23,7 @@ def quantize(model: Path, params: Path, images: np.ndarray) -> None:
     """Quantise the graph in `model` and `params` in place.
 
     `images`: normalised pictures float32 [B,3,H,W], representative good ones. WorkError where the
-    graph is of the newer kind.
+    graph is of the newer kind, or Paddle fails.
     """
     if model.suffix != ".pdmodel":
         raise WorkError(
@@ -34,6 +34,8 @@ def quantize(model: Path, params: Path, images: np.ndarray) -> None:
     try:
         with silent_stderr(), stdout_to_stderr():
             _quantize(model, params, images)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise WorkError(f"{model.name}: Paddle cannot quantise it ({error})") from error
     finally:
         paddle.disable_static()
 

@@ -28,9 +28,10 @@ class Benchmark:
     the report where it is installed, else `Recorder`, with the same sections and keys.
     """
 
-    def __init__(self, detector: Deployed, precision: str, batch_size: int):
+    def __init__(self, detector: Deployed, precision: str, batch_size: int, pictures: int):
         self.detector = detector
-        detector.judge(detector.graph(np.zeros((batch_size, 3, *detector.size), np.float32)))
+        largest = (min(batch_size, pictures), 3, *detector.size)
+        detector.judge(detector.graph(np.zeros(largest, np.float32)))  # the warm-up
         record, config = detector.record, detector.graph.config
         settings = {
             "model_name": f"{record['method']}_{record['backbone']}",
@@ -92,8 +93,9 @@ class Benchmark:
             return
         try:
             (own if failed else self.recorders[-1]).report()
-        except SystemExit:
-            logger.debug("AutoLog wanted to end the process")
+        except SystemExit as exit:
+            if exit.code not in (0, None):
+                raise
 
 
 class Times:
@@ -197,8 +199,10 @@ def _built_with(version: object) -> str | None:
 
 def _gpu(number: int) -> tuple:
     """Memory used in MB, use in percent and the driver of a GPU, as its driver's tool tells."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    name = visible[number].strip() if number < len(visible) and visible[number] else number
     query = "--query-gpu=memory.used,utilization.gpu,driver_version"
-    command = ["nvidia-smi", f"--id={number}", query, "--format=csv,noheader,nounits"]
+    command = ["nvidia-smi", f"--id={name}", query, "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
         used, busy, driver = done.stdout.strip().split(", ")

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UsageError
+from common.errors import UsageError, WorkError
 from common.files import writable_folder
 from datasets.loader import Loader
 from datasets.samples import Sample, pictures_in
-from datasets.transforms import Preprocessing
+from datasets.transforms import BadPictureError, Preprocessing
 from models import load_detector
 from models.options import find_model
 from tasks.runs import log_weights, read_record
 
 logger = logging.getLogger(__name__)
 
-CALIBRATION = 32  # pictures to quantise with
+CALIBRATION = 32  # pictures at most to quantise with
 
 
 def export_model(options, backbone: str | None) -> int:
@@ -50,9 +50,13 @@ def _calibration(options, preprocessing: Preprocessing) -> np.ndarray:
         raise UsageError(f"--quantize {options.quantize}: no pictures in it or below it")
     # Paddle 3 quantises the graphs of Paddle 2, and decides as it starts which kind it writes.
     os.environ["FLAGS_enable_pir_api"] = "0"  # noqa: SIM112 - its name
-    chosen = paths[:: -(-len(paths) // CALIBRATION)]
-    loader = Loader([Sample(path) for path in chosen], preprocessing, len(chosen))
-    return next(iter(loader)).images
+    count = min(CALIBRATION, len(paths))
+    chosen = [paths[i * len(paths) // count] for i in range(count)]
+    try:
+        loader = Loader([Sample(path) for path in chosen], preprocessing, count)
+        return next(iter(loader)).images
+    except BadPictureError as error:
+        raise WorkError(f"--quantize: {error.__cause__}; remove it from the folder") from error
 
 
 def _agree(record: dict, options, backbone: str | None, path: Path) -> None:

@@ -42,7 +42,7 @@ def judge_all(
         warn_of_crop(preprocessing, source.paths[0])
         if not benchmark:
             return _judge_batches(judge, loader, loader, options)
-        with Benchmark(detector, options.precision, options.batch_size) as timed:
+        with Benchmark(detector, options.precision, options.batch_size, len(loader)) as timed:
             judge.score = timed.score
             code = _judge_batches(judge, timed.batches(loader), loader, options)
             timed.report(failed=code != 0)

@@ -22,7 +22,8 @@ func_open_config() { # FILE MODE: sets `lines`, `mode`, `model_name`, `python`, 
     local text
     text=$(tr -d '\r' < "$1")
     mapfile -t lines <<< "$text"
-    cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+    CDPATH="" cd -- "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+    func_require_keys model_name python
     model_name=$(func_value_of model_name)
     python=${PYTHON:-$(func_value_of python)}
     log_path=test_tipc/output/$model_name
@@ -36,6 +37,22 @@ func_require_line() { # NUMBER KEY: the layout is fixed, so a shifted line is an
         func_die "config: line $1 is \`${lines[$1 - 1]-}\`, expected \`$2:...\`"
 }
 
+func_require_keys() { # KEYS...: each has a value for this mode
+    local key
+    for key in "$@"; do
+        func_has "$key" || func_die "config: there is no line \`$key:...\`"
+        [ "$(func_value_of "$key")" != null ] ||
+            func_die "config: \`$key\` has no value for the mode $mode"
+    done
+}
+
+func_require_below() { # FOLDER PARENT: it is written anew, so it must be ours
+    case $(realpath -m -- "$1") in
+        "$(realpath -m -- "$2")"/?*) ;;
+        *) func_die "config: $1 is written anew, so it must be below $2" ;;
+    esac
+}
+
 func_parser_key() { # LINE: what stands before the first colon
     printf '%s' "${1%%:*}"
 }
@@ -44,20 +61,24 @@ func_parser_value() { # LINE: what stands behind it
     printf '%s' "${1#*:}"
 }
 
-func_parser_params() { # VALUE: of `mode=value|mode=value` the one of this mode, else VALUE itself
-    local one part by_mode=false
+func_parser_params() { # VALUE: of `mode=value|mode=value` that of this mode, else VALUE itself
+    local one part of="" found=""
     local -a parts
     IFS='|' read -r -a parts <<< "$1"
     for part in "${parts[@]}"; do
         for one in $MODES; do
-            if [ "${part#"$one"=}" != "$part" ]; then
-                by_mode=true
-                [ "$one" != "$mode" ] || printf '%s' "${part#*=}"
-                [ "$one" != "$mode" ] || return 0
-            fi
+            [ "${part#"$one"=}" = "$part" ] || of=$one
         done
+        # What has no mode of its own belongs to the one before: `mode=1|8`.
+        [ "$of" != "$mode" ] || found="$found|${part#"$mode"=}"
     done
-    if $by_mode; then printf null; else printf '%s' "$1"; fi
+    if [ -z "$of" ]; then
+        printf '%s' "$1"
+    elif [ -z "$found" ]; then
+        printf null
+    else
+        printf '%s' "${found#|}"
+    fi
 }
 
 func_key() { # INDEX
@@ -68,7 +89,7 @@ func_value() { # INDEX
     func_parser_params "$(func_parser_value "${lines[$1]}")"
 }
 
-func_value_of() { # KEY: the value of the first line with this key
+func_value_of() { # KEY: the value of the first line with this key, null where there is none
     local line
     for line in "${lines[@]}"; do
         if [ "$(func_parser_key "$line")" = "$1" ]; then
@@ -76,7 +97,7 @@ func_value_of() { # KEY: the value of the first line with this key
             return
         fi
     done
-    func_die "config: there is no line \`$1:...\`"
+    printf null
 }
 
 func_has() { # KEY: whether there is a line with this key
@@ -98,12 +119,18 @@ func_know_machine() { # sets `machine`: what it cannot do, see machine.py
         func_die "$python cannot import the project; activate its environment, or set PYTHON"
 }
 
+func_option() { # KEY: the option that the first line with this key gives
+    func_set_params "$1" "$(func_value_of "$1")"
+}
+
 func_missing() { # WHAT: why this machine cannot do it, or nothing
     awk -F '\t' -v what="$1" '$1 == what { print $2 }' <<< "$machine"
 }
 
-func_command() { # WORDS...: sets `words`, the command to run; configs quote nothing
-    read -r -a words <<< "$*"
+func_command() { # PROGRAM WORDS...: sets `words`, the command to run; configs quote nothing
+    local -a rest
+    read -r -a rest <<< "${*:2}"
+    words=("$1" "${rest[@]}")
 }
 
 func_step() { # LOG: run `words`, keep what it prints in LOG, note how it went
@@ -112,6 +139,7 @@ func_step() { # LOG: run `words`, keep what it prints in LOG, note how it went
     "${words[@]}" > "$1" 2>&1 || code=$?
     cat "$1"
     status_check "$code" "${words[*]}" "$status_log" "$model_name" "$1"
+    case $code in 130 | 143) exit "$code" ;; esac # interrupted: not this step alone
 }
 
 status_check() { # EXIT_CODE COMMAND RESULTS_LOG MODEL LOG

@@ -4,14 +4,17 @@
         --log_file "output/PaDiM/python_*.log"
 
 A reference has a line for each picture: its path, a tab, its score. A log is compared with the
-reference of its precision that names the same pictures. 1 where anything differs.
+reference of its precision that names the same pictures. The exit code is 1 where anything differs,
+2 where there is nothing to compare or the reference is no reference.
 """
 
 import argparse
+import math
 import re
 import sys
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
+from typing import NoReturn
 
 HERE = Path(__file__).resolve().parent
 LINE = re.compile(r"^([^\t\n]+)\t(-?\d+\.?\d*(?:e[+-]?\d+)?|nan|-?inf)(?:\t\w+)?$", re.MULTILINE)
@@ -24,33 +27,53 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    help = "patterns; from here, or else from the folder of this script"
+    help = "patterns; from here, or else from the folder of this script (default: %(default)s)"
     parser.add_argument("--gt_file", nargs="+", default=["results/*.txt"], help=help)
-    parser.add_argument("--log_file", nargs="+", default=["output/PaDiM/python_*.log"], help=help)
+    logs = "output/PaDiM/**/python_infer_*.log"  # of further trainings in their folders, too
+    parser.add_argument("--log_file", nargs="+", default=[logs], help=help)
     parser.add_argument("--atol", type=float, default=1e-3, help="absolute (default: 1e-3)")
     parser.add_argument(
         "--rtol", type=float, help=f"relative (default: that of the precision, {RTOL})"
     )
     options = parser.parse_args()
     for name in ("gt_file", "log_file"):
-        patterns = getattr(options, name)
-        setattr(options, name, found := find(patterns))
-        if not found:
-            parser.exit(2, f"error: --{name} {' '.join(patterns)}: no such files\n")
+        found = [(pattern, find(pattern)) for pattern in getattr(options, name)]
+        for pattern, paths in found:
+            if not paths:
+                wrong(f"--{name} {pattern}: no such files")
+        setattr(options, name, sorted({path for _, paths in found for path in paths}))
     return options
 
 
-def find(patterns: list[str]) -> list[Path]:
-    """The files that any of the `patterns` names."""
+def wrong(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def find(pattern: str) -> list[Path]:
+    """The files that `pattern` names."""
     # Path.glob takes no absolute patterns.
-    found = [glob(pattern) or glob(str(HERE / pattern)) for pattern in patterns]  # noqa: PTH207
-    return sorted({Path(path) for paths in found for path in paths})
+    here = glob(pattern, recursive=True)  # noqa: PTH207
+    found = here or glob(str(Path(escape(str(HERE))) / pattern), recursive=True)  # noqa: PTH207
+    return [path for name in found if (path := Path(name)).is_file()]
 
 
-def read_scores(path: Path) -> dict[str, float]:
-    """The score of each picture that a log or a reference names."""
+def read_log(path: Path) -> list[tuple[str, float]]:
+    """Picture and score of each line of a log that has them."""
     text = path.read_text(encoding="utf-8", errors="replace")
-    return {name: float(score) for name, score in LINE.findall(text)}
+    return [(name, float(score)) for name, score in LINE.findall(text)]
+
+
+def read_reference(path: Path) -> dict[str, float]:
+    """The score of each picture; a log may serve, too. Ends the program where it is damaged."""
+    found = read_log(path)
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+    scores = dict(found)
+    if path.suffix == ".txt" and len(found) != len(lines):
+        wrong(f"{path}: {len(lines) - len(found)} lines are not a path, a tab and a score")
+    if not scores or len(scores) != len(found) or not all(map(math.isfinite, scores.values())):
+        wrong(f"{path}: each picture must have one score, a finite one")
+    return scores
 
 
 def precision_of(path: Path) -> str:
@@ -59,22 +82,25 @@ def precision_of(path: Path) -> str:
     return named[-1] if named else "fp32"
 
 
-def reference_for(scores: dict, precision: str, references: dict[Path, dict]) -> Path | None:
+def reference_for(names: set, precision: str, references: dict[Path, dict]) -> Path | None:
     """The reference that names the same pictures, of the same precision or else of fp32."""
     for wanted in (precision, "fp32"):
-        for path, expected in references.items():
-            if precision_of(path) == wanted and expected.keys() == scores.keys():
-                return path
+        fit = [p for p, r in references.items() if precision_of(p) == wanted and r.keys() == names]
+        if len(fit) > 1:
+            wrong(f"{fit[0]} and {fit[1]} name the same pictures; which one holds?")
+        if fit:
+            return fit[0]
     return None
 
 
 def compare(log: Path, references: dict[Path, dict], atol: float, rtol: float | None) -> bool:
     """Whether the scores in `log` are the expected ones; says so."""
-    scores, precision = read_scores(log), precision_of(log)
-    if not scores:
-        print(f"failed: {log} has no scores")
+    found, precision = read_log(log), precision_of(log)
+    scores = dict(found)
+    if not scores or len(scores) != len(found):
+        print(f"failed: {log} has {'several scores of a picture' if scores else 'no scores'}")
         return False
-    path = reference_for(scores, precision, references)
+    path = reference_for(scores.keys(), precision, references)
     if path is None:
         print(f"failed: {log}: no reference names the same {len(scores)} pictures")
         return False
@@ -93,7 +119,7 @@ def compare(log: Path, references: dict[Path, dict], atol: float, rtol: float | 
 
 def main() -> int:
     options = parse_options()
-    references = {path: read_scores(path) for path in options.gt_file}
+    references = {path: read_reference(path) for path in options.gt_file}
     outcomes = [compare(log, references, options.atol, options.rtol) for log in options.log_file]
     print(f"{outcomes.count(True)} passed, {outcomes.count(False)} failed")
     return int(not all(outcomes))

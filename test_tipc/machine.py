@@ -3,7 +3,7 @@
 The reasons are those that the scripts themselves give when they are asked for it.
 """
 
-import importlib
+import importlib.util
 from collections.abc import Callable
 
 from common.errors import UsageError

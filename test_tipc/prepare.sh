@@ -14,12 +14,16 @@ readonly FEW=40 # training pictures of lite_train_whole_infer
 model=null
 case ${lines[0]} in
     *train_params*)
-        pictures=$(func_value_of train_infer_img_dir)
         if [ "$mode" = whole_infer ]; then
+            func_require_keys --input_file infer_model
             pictures=$(func_value_of --input_file) model=$(func_value_of infer_model)
+        else
+            func_require_keys train_infer_img_dir
+            pictures=$(func_value_of train_infer_img_dir)
         fi
         ;;
     *)
+        func_require_keys --input_file
         pictures=$(func_value_of --input_file)
         if func_has --model_path; then model=$(func_value_of --model_path); fi
         ;;
@@ -30,16 +34,17 @@ data=$(dirname "$(dirname "$pictures")")
 [ "$(basename "$pictures")" = test ] ||
     func_die "config: pictures $pictures of $mode, expected DATA/CATEGORY/test"
 
-case $data in
-    ./test_tipc/data/?*) ;;
-    *) func_die "config: $data is written anew, so it must be below ./test_tipc/data" ;;
-esac
+func_require_below "$data" test_tipc/data
 
 func_whole_category() { # sets `source`
     [ -n "$mvtec" ] ||
         func_die "$mode needs pictures: set MVTEC_PATH to a folder that holds $category/train/good"
     source=$mvtec/$category
-    [ -d "$source/train/good" ] || func_die "MVTEC_PATH: $source/train/good: no such folder"
+    local part
+    for part in train/good test; do
+        [ -n "$(ls "$source/$part" 2> /dev/null)" ] ||
+            func_die "MVTEC_PATH: $source/$part: no such folder, or nothing in it"
+    done
 }
 
 rm -rf "$data"

@@ -7,32 +7,29 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common_func.sh"
 func_open_config "$@"
 func_require_line 5 2onnx
+func_require_keys export 2onnx --model_path --save_dir inference --input_file compare
 func_know_machine
 
 save=$(func_value_of --save_dir)
 log_path=$log_path/paddle2onnx
 status_log=$log_path/results_paddle2onnx.log
+func_require_below "$save" test_tipc/output
 rm -rf "$log_path" "$save"
 mkdir -p "$log_path"
 
-func_kind() { # NAME EXPORT SUFFIXES...: export one kind of graph, and judge with it
-    local model
+func_kind() { # NAME EXPORT SUFFIX: export one kind of graph, and judge with it
+    local reason=""
+    [ "$1" = paddle ] || reason=$(func_missing onnx)
     func_command "$python" "$2" "--model_path=$(func_value_of --model_path)" "--save_dir=$save/$1"
-    if [ "$1" = onnx ] && [ -n "$(func_missing onnx)" ]; then
-        func_skip "$(func_missing onnx)"
-        return 1
-    fi
-    func_step "$log_path/export_$1.log"
-    model=$save/$1/model.$3
-    func_command "$python" "$(func_value_of inference)" "--use_gpu=$(func_value_of --use_gpu)" \
-        "--model_file=$model" "--input_file=$(func_value_of --input_file)"
-    func_step "$log_path/${1}_infer_cpu.log"
+    func_run "$log_path/export_$1.log" "$reason"
+    func_command "$python" "$(func_value_of inference)" "$(func_option --use_gpu)" \
+        "--model_file=$save/$1/model.$3" "--input_file=$(func_value_of --input_file)"
+    func_run "$log_path/${1}_infer_cpu.log" "$reason"
 }
 
 func_kind paddle "$(func_value_of export)" json
-if func_kind onnx "$(func_value_of 2onnx)" onnx; then
-    func_command "$python" "$(func_value_of compare)" "--gt_file=$log_path/paddle_infer_cpu.log" \
-        "--log_file=$log_path/onnx_infer_cpu.log"
-    func_step "$log_path/compare.log"
-fi
+func_kind onnx "$(func_value_of 2onnx)" onnx
+func_command "$python" "$(func_value_of compare)" "--gt_file=$log_path/paddle_infer_cpu.log" \
+    "--log_file=$log_path/onnx_infer_cpu.log"
+func_run "$log_path/compare.log" "$(func_missing onnx)"
 func_finish

@@ -7,6 +7,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common_func.sh"
 func_open_config "$@"
 func_require_line 5 quant_export
+func_require_keys norm_export quant_export --model_path --quantize --save_dir inference \
+    --cpu_threads --batch_size --input_file compare
 func_know_machine
 
 save=$(func_value_of --save_dir)
@@ -14,6 +16,7 @@ threads_list=$(func_value_of --cpu_threads)
 batch_list=$(func_value_of --batch_size)
 log_path=$log_path/ptq
 status_log=$log_path/results_ptq.log
+func_require_below "$save" test_tipc/output
 rm -rf "$log_path" "$save"
 mkdir -p "$log_path"
 
@@ -35,10 +38,8 @@ func_kind() { # PRECISION EXPORT...: export one kind of graph, and judge with it
 
 func_kind fp32 "$(func_value_of norm_export)"
 func_kind int8 "$(func_value_of quant_export)" "--quantize=$(func_value_of --quantize)"
-if [ -z "$(func_missing int8)" ]; then
-    func_command "$python" "$(func_value_of compare)" \
-        "--gt_file=$log_path/python_*_threads_1_precision_fp32_batchsize_1.log" \
-        "--log_file=$log_path/python_*_precision_int8_*.log"
-    func_step "$log_path/compare.log"
-fi
+func_command "$python" "$(func_value_of compare)" \
+    "--gt_file=$log_path/python_*_threads_1_precision_fp32_batchsize_1.log" \
+    "--log_file=$log_path/python_*_precision_int8_*.log"
+func_run "$log_path/compare.log" "$(func_missing int8)"
 func_finish

@@ -8,12 +8,15 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common_func.sh"
 func_open_config "$@"
 func_require_line 7 dynamic
+[ "$mode" != whole_infer ] || func_die "mode $mode: this chain trains"
+func_require_keys train --data_path --save_path dynamic static predict --input_file compare
 
 save=$(func_value_of --save_path)
 pictures=$(func_value_of --input_file)
 category=$(basename "$(dirname "$pictures")")
 log_path=$log_path/dy2static
 status_log=$log_path/results_dy2static.log
+func_require_below "$save" test_tipc/output
 rm -rf "$log_path" "$save"
 mkdir -p "$log_path"
 

@@ -14,19 +14,16 @@ func_require_line 24 eval
 func_require_line 40 inference
 [ ${#lines[@]} -ge 51 ] || func_die "config: ${#lines[@]} lines, expected 51"
 
-func_know_machine
 mkdir -p "$log_path"
+rm -rf "$log_path"/*_gpus_* "$log_path"/whole_infer*
 rm -f "$status_log" "$log_path"/python_infer_*.log
+func_know_machine
 
 func_inference() { # MODEL_DIR PICTURES LOG_DIR: every row of the matrix
     local use_gpu
     model_dir=$1 pictures=$2 logs=$3
     for use_gpu in ${use_gpu_list//|/ }; do
-        case $use_gpu in
-            False) func_cpu_rows ;;
-            True) func_gpu_rows ;;
-            *) func_die "config: $(func_key 40) $use_gpu, expected True or False" ;;
-        esac
+        if [ "$use_gpu" = True ]; then func_gpu_rows; else func_cpu_rows; fi
     done
 }
 
@@ -71,61 +68,115 @@ func_gpu_rows() {
 }
 
 func_infer_command() { # USE_GPU BATCH_SIZE PRECISION OPTIONS...
-    func_command "$python" "$(func_value 39)" "$(func_key 40)=$1" "${@:4}" \
+    func_command "$python" "$(func_value 39)" "$(func_set_params "$(func_key 40)" "$1")" "${@:4}" \
         "$(func_set_params "$(func_key 43)" "$2")" \
         "$(func_set_params "$(func_key 45)" "$3")" \
-        "$(func_key 46)=$model_dir/$(basename "$(func_value 46)")" \
-        "$(func_key 47)=$pictures" "$(func_param 48)" "$(func_param 49)" \
-        "$(func_key 50)=$model_dir/$(basename "$(func_value 50)")"
+        "$(func_in_model 46)" "$(func_set_params "$(func_key 47)" "$pictures")" \
+        "$(func_param 48)" "$(func_param 49)" "$(func_in_model 50)"
+}
+
+func_in_model() { # INDEX: an option whose value is a file of the exported model
+    local file
+    file=$(basename "$(func_value "$1")")
+    [ "$file" = null ] || file=$model_dir/$file
+    func_set_params "$(func_key "$1")" "$file"
 }
 
 func_row() { # NAME PRECISION BATCH_SIZE REASON: run it, or note the reason why not
     func_run "$logs/python_infer_${1}_precision_${2}_batchsize_${3}.log" "$4"
 }
 
-func_train() { # GPU USE_GPU AUTOCAST TRAINER: one training and all that follows from it
-    local name=${4}_gpus_${1}_autocast_${3} run_train="" run_export="" device=null row_logs
-    local save checkpoint line reason=""
-    for line in 15 16 17 18 19 20; do # each trainer's export stands 14 lines behind it
-        [ "$(func_key "$line")" = "$4" ] || continue
-        run_train=$(func_value "$line") run_export=$(func_value "$((line + 14))")
-    done
-    [ "${run_train:-null}" != null ] || func_die "config: trainer $4 has no command"
-    case $2 in
-        True) device=gpu:$1 reason=$(func_missing gpu) ;;
-        False) device=cpu ;;
-    esac
-    [ "$3" != bf16 ] || reason=${reason:-$(func_missing bf16)}
+func_next_logs() { # FOLDER: sets `row_logs`; the first rows have TIPC's place, others FOLDER
+    if $first; then row_logs=$log_path; else row_logs=$1; fi
+    first=false
+}
+
+func_train() { # GPU AUTOCAST TRAINER: one training and all that follows from it
+    local name=${3}_gpus_${1}_autocast_${2} run_train run_export device=cpu precision
+    local save checkpoint reason=""
+    run_train=$(func_value "$(func_trainer "$3")")
+    run_export=$(func_value "$(($(func_trainer "$3") + 14))") # stands 14 lines behind it
+    [ "$1" = -1 ] || device=gpu:$1
+    [ "$1" = -1 ] || reason=$(func_missing gpu)
+    [ "$2" != bf16 ] || reason=${reason:-$(func_missing bf16)}
     case $1 in *,*) reason="a model is trained on one device" ;; esac
 
     save=$log_path/$name
-    device=$(func_set_params --device "$device")
-    precision=$(func_set_params --precision "$3")
-    func_command "$python" "$run_train" "$(func_key 7)=$save" "$device" "$precision" \
+    precision=$(func_set_params --precision "$2")
+    func_command "$python" "$run_train" "$(func_set_params "$(func_key 7)" "$save")" \
+        "--device=$device" "$precision" \
         "$(func_param 6)" "$(func_param 8)" "$(func_param 9)" "$(func_param 12)"
     if [ -n "$reason" ]; then
         func_skip "$reason (nor are its evaluation, export and inference run)"
         return
     fi
-    rm -rf "$save"
     func_step "$log_path/$name.log"
-    # The first training's rows have TIPC's places; another's would overwrite them there.
-    row_logs=$log_path
-    $first || row_logs=$save
-    first=false
+    func_next_logs "$save"
 
-    checkpoint=$save/$(func_value 10)
+    checkpoint=$(func_set_params "$(func_key 28)" "$save/$(func_value 10)")
     if [ "$(func_value 23)" != null ]; then
-        func_command "$python" "$(func_value 23)" "$(func_key 28)=$checkpoint" \
-            "$(func_key 7)=$save" "$device" "$precision" "$(func_param 24)"
+        func_command "$python" "$(func_value 23)" "$checkpoint" \
+            "$(func_set_params "$(func_key 7)" "$save")" \
+            "--device=$device" "$precision" "$(func_param 24)"
         func_step "$log_path/${name}_eval.log"
     fi
-    if [ "${run_export:-null}" != null ]; then
-        func_command "$python" "$run_export" "$(func_key 28)=$checkpoint" \
-            "$(func_key 27)=$save/inference"
+    if [ "$run_export" != null ]; then
+        func_command "$python" "$run_export" "$checkpoint" \
+            "$(func_set_params "$(func_key 27)" "$save/inference")"
         func_step "$log_path/${name}_export.log"
         func_inference "$save/inference" "$(func_value 11)" "$row_logs"
     fi
+}
+
+func_trainer() { # NAME: the index of its command's line
+    local line
+    for line in 15 16 17 18 19 20; do
+        [ "$(func_key "$line")" != "$1" ] || printf '%s' "$line"
+    done
+}
+
+func_whole_infer() { # MODEL: export one that is there already, and infer
+    local exported=$1 name
+    name=whole_infer_$(basename "$(dirname "$1")")
+    if [ "$(func_value 37)" != null ]; then
+        exported=$log_path/$name
+        func_command "$python" "$(func_value 37)" "$(func_set_params "$(func_key 28)" "$1")" \
+            "$(func_set_params "$(func_key 27)" "$exported")"
+        func_step "$log_path/${name}_export.log"
+    fi
+    func_next_logs "$log_path/$name"
+    func_inference "$exported" "$(func_value 47)" "$row_logs"
+}
+
+func_one_of() { # INDEX WORDS...: every value of the line's list is one of them
+    local value
+    for value in $(func_value "$1" | tr '|' ' '); do
+        case " ${*:2} " in
+            *" $value "*) ;;
+            *) func_die "config: $(func_key "$1"):$value, expected one of: ${*:2}" ;;
+        esac
+    done
+}
+
+func_validate() { # wrong values are named before the first step
+    local i trainer
+    for i in 40 41 44; do func_one_of "$i" True False null; done
+    func_one_of 45 fp32 fp16 bf16
+    [ "$mode" != whole_infer ] || return 0
+    func_one_of 5 fp32 bf16 null
+    for trainer in $(func_value 14 | tr '|' ' '); do
+        [ "$(func_trainer "$trainer")" ] &&
+            [ "$(func_value "$(func_trainer "$trainer")")" != null ] ||
+            func_die "config: trainer $trainer has no command"
+    done
+    [ ${#gpus[@]} -eq ${#use_gpus[@]} ] ||
+        func_die "config: gpu_list has ${#gpus[@]} entries, $(func_key 4) has ${#use_gpus[@]}"
+    for i in "${!gpus[@]}"; do
+        case ${gpus[i]}:${use_gpus[i]} in
+            -1:False | [0-9]*:True | *:null) ;;
+            *) func_die "config: gpu_list ${gpus[i]} with $(func_key 4) ${use_gpus[i]}" ;;
+        esac
+    done
 }
 
 use_gpu_list=$(func_value 40)
@@ -136,25 +187,19 @@ tensorrt_list=$(func_value 44)
 precision_list=$(func_value 45)
 first=true
 
+IFS='|' read -r -a gpus <<< "$(func_value 3)"
+IFS='|' read -r -a use_gpus <<< "$(func_value 4)"
+func_validate
+
 if [ "$mode" = whole_infer ]; then
     for model in $(func_value 36 | tr '|' ' '); do
-        exported=$model
-        if [ "$(func_value 37)" != null ]; then
-            exported=$log_path/whole_infer
-            rm -rf "$exported"
-            func_command "$python" "$(func_value 37)" "$(func_key 28)=$model" \
-                "$(func_key 27)=$exported"
-            func_step "$log_path/whole_infer_export.log"
-        fi
-        func_inference "$exported" "$(func_value 47)" "$log_path"
+        func_whole_infer "$model"
     done
 else
-    IFS='|' read -r -a gpus <<< "$(func_value 3)"
-    IFS='|' read -r -a use_gpus <<< "$(func_value 4)"
-    for i in "${!gpus[@]}"; do
+    for gpu in "${gpus[@]}"; do
         for autocast in $(func_value 5 | tr '|' ' '); do
             for trainer in $(func_value 14 | tr '|' ' '); do
-                func_train "${gpus[i]}" "${use_gpus[i]-null}" "$autocast" "$trainer"
+                func_train "$gpu" "$autocast" "$trainer"
             done
         done
     done

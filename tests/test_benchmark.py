@@ -129,7 +129,7 @@ def test_a_gpus_memory_comes_from_its_drivers_tool(tmp_path, monkeypatch, caplog
 class AutoLogger:
     """Has AutoLog's interface; keeps what it is told, in `last`."""
 
-    last = None
+    last, code = None, 0
 
     def __init__(
         self,
@@ -170,12 +170,12 @@ class AutoLogger:
 
     def report(self):
         self.events.append("report")
-        raise SystemExit(0)
+        raise SystemExit(self.code)
 
 
 @pytest.fixture
 def auto_log(monkeypatch):
-    module = ModuleType("auto_log")
+    module, AutoLogger.code = ModuleType("auto_log"), 0
     module.AutoLogger = AutoLogger
     monkeypatch.setitem(sys.modules, "auto_log", module)
     monkeypatch.setattr(AutoLogger, "last", None)
@@ -194,6 +194,11 @@ def test_autolog_makes_the_report_where_it_is_installed(exported, demo, auto_log
     assert recorder.asked == (False, True, False, True, 2)
     assert "Perf info" not in result.err  # AutoLog's report alone
     assert not recorder.watcher.is_alive()
+
+
+def test_a_failure_of_autolog_itself_shows(exported, demo, auto_log):
+    AutoLogger.code = 3
+    assert infer(exported, demo / "flange/test/chip").code == 3
 
 
 def test_a_failure_leaves_its_own_code_whatever_autolog_does(exported, demo, auto_log, tmp_path):

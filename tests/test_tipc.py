@@ -1,74 +1,30 @@
-"""The chains of test_tipc, with a stand-in for Python that only notes what it was asked for."""
+"""The chain of training and inference in test_tipc, and its config."""
 
-import os
-import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-CONFIG = "test_tipc/configs/PaDiM/train_infer_python.txt"
-LITE = "lite_train_lite_infer"
-RED, GREEN, YELLOW = ("\033[31m", "\033[32m", "\033[33m")
-
-# Notes its arguments and prints a score; fails where one argument is $FAILS; lacks what $MISSING
-# says; leaves the script $REAL to $REAL_PYTHON.
-STAND_IN = """#!/usr/bin/env bash
-if [ "$1 $2" = "-m test_tipc.machine" ]; then
-    for what in $MISSING; do printf '%s\\tno %s here\\n' "$what" "$what"; done
-    exit
-fi
-[ "$1" != "${REAL-}" ] || exec "$REAL_PYTHON" "$@"
-printf '%s\\n' "$*" >> "$CALLS"
-printf 'a/000.png\\t12.500000\\tgood\\n'
-for argument; do [ "$argument" != "$FAILS" ] || exit 3; done
-"""
+from tests.tipc import (
+    CONFIG,
+    GREEN,
+    LITE,
+    RED,
+    ROOT,
+    YELLOW,
+    bash,
+    calls,
+    chain,
+    change,
+    copy_chains,
+    results,
+)
 
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    """A copy of the chains in a folder of their own."""
-    ignore = shutil.ignore_patterns("data", "output", "__pycache__")
-    shutil.copytree(ROOT / "test_tipc", tmp_path / "test_tipc", ignore=ignore)
-    stand_in = tmp_path / "stand-in"
-    stand_in.write_text(STAND_IN)
-    stand_in.chmod(0o755)
-    return tmp_path
-
-
-def bash(project: Path, script: str, *arguments, missing="gpu tensorrt bf16", fails="", **env):
-    env = {**os.environ, "MISSING": missing, "FAILS": fails, "CALLS": str(project / "calls"), **env}
-    command = ["bash", f"test_tipc/{script}", *arguments]
-    python = {"PYTHON": str(project / "stand-in")}
-    done = subprocess.run(
-        command, cwd=project, env={**python, **env}, capture_output=True, text=True
-    )
-    assert "unbound variable" not in done.stderr
-    return done
-
-
-def chain(project: Path, mode: str = LITE, **settings):
-    return bash(project, "test_train_inference_python.sh", CONFIG, mode, **settings)
-
-
-def calls(project: Path) -> list[str]:
-    return (project / "calls").read_text().splitlines()
-
-
-def results(project: Path) -> list[str]:
-    return (project / "test_tipc/output/PaDiM/results_python.log").read_text().splitlines()
-
-
-def change(project: Path, *pairs: tuple[str, str]) -> None:
-    path = project / CONFIG
-    text = path.read_text()
-    for old, new in pairs:
-        assert old in text
-        text = text.replace(old, new)
-    path.write_text(text)
+    return copy_chains(tmp_path)
 
 
 def test_the_config_has_tipcs_lines():
@@ -183,7 +139,7 @@ def test_whole_infer_exports_a_model_and_runs_the_rows(project):
     export, *rows = calls(project)
     model = "./test_tipc/data/model/bottle/best.pdparams"
     assert export == (
-        f"export_model.py --model_path={model} --save_dir=test_tipc/output/PaDiM/whole_infer"
+        f"export_model.py --model_path={model} --save_dir=test_tipc/output/PaDiM/whole_infer_bottle"
     )
     assert len(rows) == 8
     assert all("--input_file=./test_tipc/data/whole/bottle/test" in row.split() for row in rows)
@@ -212,6 +168,63 @@ def test_a_shifted_line_is_an_error(project):
     assert done.returncode == 2 and "line 15" in done.stderr and "trainer" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("Global.use_gpu:False|True", "Global.use_gpu:False", ("2 entries", "1")),
+        ("Global.use_gpu:False|True", "Global.use_gpu:True|True", ("gpu_list -1", "True")),
+        ("Global.use_gpu:False|True", "Global.use_gpu:False|true", ("gpu_list 0", "true")),
+        ("Global.auto_cast:fp32", "Global.auto_cast:fp64", ("Global.auto_cast:fp64",)),
+        ("--use_gpu:True|False", "--use_gpu:True|false", ("--use_gpu:false",)),
+        ("--precision:fp32", "--precision:float", ("--precision:float",)),
+        ("trainer:norm_train", "trainer:pact_train", ("pact_train", "no command")),
+    ],
+)
+def test_a_wrong_value_is_named_before_the_first_step(project, old, new, words):
+    change(project, (old, new))
+    done = chain(project)
+    assert done.returncode == 2 and all(word in done.stderr for word in words), done.stderr
+    assert not (project / "calls").exists()
+
+
+def test_the_device_follows_from_gpu_list_where_use_gpu_is_null(project):
+    change(project, ("Global.use_gpu:False|True", "Global.use_gpu:null|null"))
+    assert chain(project).returncode == 0
+    trained = [line for line in calls(project) if line.startswith("train.py")]
+    assert len(trained) == 1 and "--device=cpu" in trained[0].split()
+
+
+def test_a_list_may_depend_on_the_mode(project):
+    change(project, ("--batch_size:1|8", f"--batch_size:{LITE}=2|4|whole_infer=8"))
+    assert chain(project).returncode == 0
+    rows = [line for line in calls(project) if line.startswith("infer.py")]
+    sizes = {word for row in rows for word in row.split() if word.startswith("--batch_size")}
+    assert sizes == {"--batch_size=2", "--batch_size=4"}
+
+
+def test_null_leaves_an_option_out(project):
+    change(project, ("--params_file:model.pdiparams", "null:null"), ("--enable_mkldnn", "null"))
+    assert chain(project).returncode == 0
+    rows = [line for line in calls(project) if line.startswith("infer.py")]
+    assert rows and not any("params" in row or "null" in row or "mkldnn" in row for row in rows)
+
+
+def test_an_interrupted_step_ends_the_chain(project):
+    script = project / "stand-in"
+    script.write_text(script.read_text().replace("exit 3", "exit 130"))
+    assert chain(project, fails="val.py").returncode == 130
+    assert [line.split()[0] for line in calls(project)] == ["train.py", "val.py"]
+
+
+def test_a_python_in_a_folder_with_a_space_and_a_cdpath(project, tmp_path):
+    (project / "a b").mkdir()
+    shutil.copy(project / "stand-in", project / "a b/python")
+    (tmp_path / "elsewhere/test_tipc").mkdir(parents=True)
+    env = {"PYTHON": str(project / "a b/python"), "CDPATH": str(tmp_path / "elsewhere")}
+    assert chain(project, **env).returncode == 0
+    assert len(calls(project)) == 11
+
+
 def test_a_python_that_is_not_there_is_named(project):
     done = chain(project, PYTHON="no-such-python")
     assert done.returncode == 2 and "no-such-python" in done.stderr
@@ -227,176 +240,3 @@ def test_nothing_run_is_no_success(project):
     change(project, ("gpu_list:-1|0", "gpu_list:0"), ("use_gpu:False|True", "use_gpu:True"))
     done = chain(project)
     assert done.returncode == 1 and "0 passed, 0 failed, 1 skipped" in done.stdout
-
-
-def test_prepare_draws_the_lite_pictures(project):
-    done = bash(project, "prepare.sh", CONFIG, LITE)
-    assert done.returncode == 0, done.stderr
-    (drawn,) = calls(project)
-    assert drawn.startswith("-m datasets.demo --save_path ./test_tipc/data/lite ")
-    assert "--categories weave" in drawn
-
-
-def mvtec(tmp_path: Path) -> Path:
-    for part in ("train/good", "test/good", "ground_truth/broken"):
-        (tmp_path / "mvtec/bottle" / part).mkdir(parents=True)
-    for i in range(50):
-        (tmp_path / f"mvtec/bottle/train/good/{i:03}.png").touch()
-    return tmp_path / "mvtec"
-
-
-def test_prepare_links_whole_pictures_and_fits_what_it_does_not_train(project, tmp_path):
-    root = mvtec(tmp_path)
-    assert bash(project, "prepare.sh", CONFIG, "whole_infer", MVTEC_PATH=root).returncode == 0
-    assert (project / "test_tipc/data/whole/bottle").resolve() == root / "bottle"
-    (train,) = calls(project)
-    assert train.startswith("train.py --data_path ./test_tipc/data/whole --category bottle ")
-    assert "--save_path ./test_tipc/data/model" in train
-    assert bash(project, "prepare.sh", CONFIG, "whole_infer", MVTEC_PATH=root).returncode == 0
-    assert len(list((root / "bottle/train/good").iterdir())) == 50
-
-
-def test_prepare_takes_few_of_the_whole_training_pictures(project, tmp_path):
-    root = mvtec(tmp_path)
-    done = bash(project, "prepare.sh", CONFIG, "lite_train_whole_infer", MVTEC_PATH=root)
-    assert done.returncode == 0, done.stderr
-    few = project / "test_tipc/data/few/bottle"
-    assert len(list((few / "train/good").iterdir())) == 40
-    assert (few / "test").resolve() == root / "bottle/test"
-    assert (few / "ground_truth").resolve() == root / "bottle/ground_truth"
-
-
-@pytest.mark.parametrize(("root", "word"), [(None, "set MVTEC_PATH"), ("nowhere", "nowhere")])
-def test_prepare_names_pictures_that_are_missing(project, tmp_path, root, word):
-    where = str(tmp_path / root) if root else ""
-    done = bash(project, "prepare.sh", CONFIG, "whole_train_whole_infer", MVTEC_PATH=where)
-    assert done.returncode == 2 and word in done.stderr and "bottle" in done.stderr
-
-
-def test_prepare_writes_nowhere_else(project):
-    change(project, ("=./test_tipc/data/lite/weave/test", "=./lite/weave/test"))
-    (project / "lite").mkdir()
-    done = bash(project, "prepare.sh", CONFIG, LITE)
-    assert done.returncode == 2 and "./test_tipc/data" in done.stderr
-    assert (project / "lite").exists()
-
-
-def other_chain(project: Path, script: str, config: str, **settings):
-    return bash(project, script, f"test_tipc/configs/PaDiM/{config}_python.txt", LITE, **settings)
-
-
-def test_the_onnx_chain_compares_both_graphs(project):
-    done = other_chain(project, "test_paddle2onnx.sh", "paddle2onnx_infer")
-    assert done.returncode == 0, done.stderr
-    scripts = [line.split()[0] for line in calls(project)]
-    pairs = ["export_model.py", "infer.py"] * 2
-    assert scripts == [*pairs, "test_tipc/compare_results.py"]
-    assert "--format=onnx" in calls(project)[2] and "onnx/model.onnx" in calls(project)[3]
-    assert "5 passed, 0 failed, 0 skipped" in done.stdout
-
-
-def test_without_onnx_its_half_is_skipped(project):
-    done = other_chain(project, "test_paddle2onnx.sh", "paddle2onnx_infer", missing="onnx")
-    assert done.returncode == 0 and "2 passed, 0 failed, 1 skipped" in done.stdout
-    assert "no onnx here" in done.stdout
-
-
-def test_the_int8_chain_compares_all_rows_with_float32(project):
-    done = other_chain(project, "test_ptq_inference_python.sh", "ptq_infer")
-    assert done.returncode == 0, done.stderr
-    rows = [line for line in calls(project) if "--precision=int8" in line]
-    assert len(rows) == 4 and "11 passed, 0 failed, 0 skipped" in done.stdout
-    (quantized,) = [line for line in calls(project) if "--quantize=" in line]
-    assert "--quantize=./test_tipc/data/lite/weave/train/good" in quantized
-    assert calls(project)[-1].startswith("test_tipc/compare_results.py")
-
-
-def test_without_int8_its_half_is_skipped(project):
-    done = other_chain(project, "test_ptq_inference_python.sh", "ptq_infer", missing="int8")
-    assert done.returncode == 0 and "5 passed, 0 failed, 5 skipped" in done.stdout
-    assert "no int8 here" in done.stdout
-
-
-def test_the_dynamic_chain_compares_both_ways(project):
-    script = "test_train_dy2static_python.sh"
-    done = other_chain(project, script, "train_dy2static", fails="--to_static=False")
-    assert done.returncode == 2  # dynamic training and prediction
-    ways = [re.findall("--to_static=(\\w+)", line) for line in calls(project)]
-    assert ways == [["False"], ["False"], ["True"], ["True"], []]
-
-
-def compare(project: Path, *arguments):
-    return subprocess.run(
-        [sys.executable, "test_tipc/compare_results.py", *arguments],
-        cwd=project,
-        capture_output=True,
-        text=True,
-    )
-
-
-@pytest.fixture
-def logs(project) -> Path:
-    """A log beside a reference of its own, and a second reference of other pictures."""
-    (project / "results").mkdir()
-    (project / "results/one_fp32.txt").write_text("a/0.png\t10.000000\nb c/1.png\t2.500000\n")
-    (project / "results/two_fp32.txt").write_text("a/0.png\t7.0\n")
-    (project / "results/one_int8.txt").write_text("a/0.png\t11.0\nb c/1.png\t2.5\n")
-    text = "weights: x\na/0.png\t10.000001\tgood\nb c/1.png\t2.500000\tdefective\ndata_num: 2\n"
-    (project / "python_precision_fp32_batchsize_1.log").write_text(text)
-    return project
-
-
-FILES = ("--gt_file", "results/*.txt", "--log_file", "python_*.log")
-
-
-def test_scores_of_the_reference_pass(logs):
-    done = compare(logs, *FILES)
-    assert done.returncode == 0 and "1 passed, 0 failed" in done.stdout
-    assert "one_fp32.txt" in done.stdout and "2 scores" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("10.000000", "10.100000"),  # by 1 %
-        ("2.500000", "2.475000"),
-        ("2.500000", "nan"),
-        ("b c/1.png", "b c/2.png"),
-        ("b c/1.png\t2.500000\n", ""),
-    ],
-)
-def test_any_other_number_or_name_fails(logs, old, new):
-    path = logs / "results/one_fp32.txt"
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
-    done = compare(logs, *FILES)
-    assert done.returncode == 1 and "0 passed, 1 failed" in done.stdout
-
-
-def test_tolerances_can_be_given(logs):
-    assert compare(logs, *FILES, "--atol", "0", "--rtol", "1e-8").returncode == 1
-    assert compare(logs, *FILES, "--atol", "0", "--rtol", "1e-6").returncode == 0
-
-
-def test_each_precision_has_its_reference_or_fp32s_with_more_room(logs):
-    log = logs / "python_precision_fp32_batchsize_1.log"
-    other = logs / "python_precision_int8_batchsize_1.log"
-    other.write_text(log.read_text().replace("10.000001", "11.5"))
-    log.write_text(log.read_text().replace("10.000001", "10.3"))
-    log.rename(logs / "python_precision_bf16_batchsize_1.log")
-    done = compare(logs, *FILES)
-    assert done.returncode == 0, done.stdout
-    assert "bf16_batchsize_1.log and results/one_fp32.txt" in done.stdout
-    assert "int8_batchsize_1.log and results/one_int8.txt" in done.stdout
-
-
-def test_a_log_without_scores_fails(logs):
-    (logs / "python_precision_fp32_batchsize_8.log").write_text("error: no such model\n")
-    done = compare(logs, *FILES)
-    assert done.returncode == 1 and "batchsize_8.log has no scores" in done.stdout
-
-
-@pytest.mark.parametrize("option", ["--gt_file", "--log_file"])
-def test_a_pattern_that_finds_nothing_is_wrong_use(logs, option):
-    done = compare(logs, *FILES, option, "nothing/*.txt")
-    assert done.returncode == 2 and "nothing/*.txt" in done.stderr
