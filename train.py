@@ -12,7 +12,7 @@ from datasets.options import (
     preprocessing_from,
 )
 from evaluation.options import add_picture_options
-from models.options import add_model_options, backbone_from
+from models.options import add_model_options, backbone_from, layers_from
 
 
 def parse_options():
@@ -42,6 +42,7 @@ def main() -> int:
     options = parse_options()
     start_logging()
     settings = category_names(options), backbone_from(options), preprocessing_from(options)
+    options.layers = layers_from(options, settings[1])
     from tasks.training import train_all
 
     return train_all(options, *settings)

@@ -214,7 +214,7 @@ def whole_processes(options, processes: dict, results: Results) -> None:
 def train_process(options, precision: str) -> float:
     """Seconds from the start of `python train.py …` to its end, the model saved."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "train.py")]
+        command = [sys.executable, str(ROOT / "train.py"), "--pretrained_backbone", "embedded"]
         command += ["--data_path", str(options.data_path), "--category", options.category]
         command += ["--save_path", folder, "--log_dir", folder]
         command += ["--precision", precision] if precision != "fp32" else []

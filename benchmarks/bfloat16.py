@@ -75,7 +75,7 @@ def main() -> None:
     start_logging()
     category = mvtec.open_category(options.data_path, options.category)
     for name in ("float32", "bfloat16, emulated"):
-        detector = build_detector(device="cpu")
+        detector = build_detector(pretrained_backbone="embedded", device="cpu")
         if name != "float32":
             detector.extract = Emulated(detector)
         size = {"size": lambda batch: len(batch.samples)}

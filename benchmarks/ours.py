@@ -32,6 +32,7 @@ class Contender:
         return build_detector(
             "padim",
             backbone="resnet18",
+            pretrained_backbone="embedded",
             dims=100,
             seed=7,
             image_size=self.preprocessing.crop,

@@ -64,8 +64,8 @@ def bare(detector):
 
 
 def network() -> None:
-    detector = build_detector(device="cpu")
-    loop = bare(build_detector(device="cpu"))
+    detector = build_detector(pretrained_backbone="embedded", device="cpu")
+    loop = bare(build_detector(pretrained_backbone="embedded", device="cpu"))
     rng = np.random.default_rng(0)
     for batch in (1, 8, 32):
         images = rng.standard_normal((batch, 3, SIDE, SIDE), dtype=np.float32)

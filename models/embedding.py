@@ -1,6 +1,6 @@
 """Stage maps and the d-channel patch embedding (Defard et al. 2020, section 3.1).
 
-Channels are chosen stage by stage before anything is upsampled: the other 348 of
+Channels are chosen, or projected, stage by stage before anything is upsampled: the other 348 of
 ResNet-18's 448 are never copied.
 """
 
@@ -47,6 +47,11 @@ class PatchEmbedding:
         return len(self.channels)
 
     @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What the checkpoint keeps of it."""
+        return {"channels": self.channels}
+
+    @property
     def used(self) -> list[int]:
         """The stages that have a chosen channel."""
         return [i for i, channels in enumerate(self.by_stage) if len(channels)]
@@ -54,6 +59,68 @@ class PatchEmbedding:
     def stages(self, grids: Sequence[Grid]) -> list[tuple[int, Grid]]:
         """(channels, grid) of each stage used, where `grids` holds those of all stages."""
         return [(len(self.by_stage[i]), tuple(grids[i])) for i in self.used]
+
+
+class SemiOrthogonalEmbedding:
+    """All channels of the concatenated stages, projected onto d orthonormal directions.
+
+    Kim et al. 2021 (arXiv 2105.14737, section 3.2): in place of a choice of channels a random
+    semi-orthogonal matrix. Its maps mix all stages, so they have one grid, the finest.
+
+    Parameters
+    ----------
+    stage_channels : channels of each stage, in order
+    projection : float32 [d,D], rows orthonormal
+    """
+
+    def __init__(self, stage_channels: Sequence[int], projection: np.ndarray):
+        if projection.ndim != 2 or projection.shape[1] != sum(stage_channels):
+            raise ValueError(f"projection is {projection.shape}, not [d,{sum(stage_channels)}]")
+        self.projection = np.asarray(projection, np.float32)
+        self.by_stage = np.split(self.projection, np.cumsum(stage_channels)[:-1], axis=1)
+
+    @classmethod
+    def draw(cls, stage_channels: Sequence[int], dims: int, seed: int) -> "SemiOrthogonalEmbedding":
+        """The first `dims` columns of a random orthogonal matrix (QR of a Gaussian one)."""
+        total = sum(stage_channels)
+        if not 1 <= dims <= total:
+            raise ValueError(f"dims must be 1…{total} (the channels there are), got {dims}")
+        gaussian = np.random.default_rng(seed).standard_normal((total, dims))
+        q, r = np.linalg.qr(gaussian)
+        # The signs make the draw uniform over all such matrices (Mezzadri 2007).
+        return cls(stage_channels, (q * np.sign(np.diag(r))).T.astype(np.float32))
+
+    @property
+    def dims(self) -> int:
+        return len(self.projection)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"projection": self.projection}
+
+    def stages(self, grids: Sequence[Grid]) -> list[tuple[int, Grid]]:
+        """One: (d, the finest grid)."""
+        return [(self.dims, tuple(grids[0]))]
+
+
+def draw(
+    reduction: str, stage_channels: Sequence[int], dims: int | None, seed: int
+) -> PatchEmbedding | SemiOrthogonalEmbedding:
+    """The embedding of `dims` channels (None: all), by one of catalogue.REDUCTIONS; ValueError."""
+    total = sum(stage_channels)
+    if reduction == "none":
+        return PatchEmbedding(stage_channels, np.arange(total))
+    kind = SemiOrthogonalEmbedding if reduction == "semi_orthogonal" else PatchEmbedding
+    return kind.draw(stage_channels, total if dims is None else dims, seed)
+
+
+def from_arrays(
+    stage_channels: Sequence[int], arrays: dict[str, np.ndarray]
+) -> PatchEmbedding | SemiOrthogonalEmbedding:
+    """The embedding whose `arrays` a checkpoint kept; KeyError or ValueError."""
+    if "projection" in arrays:
+        return SemiOrthogonalEmbedding(stage_channels, arrays["projection"])
+    return PatchEmbedding(stage_channels, arrays["channels"])
 
 
 def split(embedding: np.ndarray, stages: Sequence[tuple[int, Grid]]) -> list[np.ndarray]:

@@ -13,14 +13,14 @@ from common.files import whole_files
 from common.logs import stdout_to_stderr
 from models import checkpoint, distribution
 from models.anomaly_map import AnomalyMap
-from models.backbones import resnet
+from models.backbones import network
 from models.checkpoint import DISTRIBUTION
 from models.deployed import fingerprint, probe
 from models.embedding import split
 from models.extractor import Engine, open_graph
-from models.graph import Embedding, Fused, Selection, save_graph
+from models.graph import Embedding, Fused, save_graph, selection
 from models.options import GRAPHS
-from models.padim import PaDiM
+from models.padim import PaDiM, blank
 from models.scoring import Scorer
 
 logger = logging.getLogger(__name__)
@@ -87,11 +87,11 @@ def _save_distribution(
     checkpoint.save(path, distribution.pack(detector.gaussian, dtype), record, DISTRIBUTION)
 
 
-def _selection(detector: PaDiM) -> Selection:
+def _selection(detector: PaDiM) -> paddle.nn.Layer:
     """A network of its own for each graph: Paddle 2.6 converts a layer once only."""
-    network = resnet.ResNet(detector.record["backbone"], detector.record["layers"])
-    resnet.set_weights(network, resnet.get_weights(detector.network))
-    return Selection(network, detector.embedding)
+    net = blank(detector.record)
+    network.set_weights(net, network.get_weights(detector.network))
+    return selection(net, detector.embedding)
 
 
 def _embedding(detector: PaDiM) -> Embedding:

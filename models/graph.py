@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import paddle
 from paddle import nn
+from paddle.nn import functional as F  # noqa: N812 - its usual name
 
 from models.anomaly_map import AnomalyMap
-from models.embedding import PatchEmbedding
+from models.embedding import PatchEmbedding, SemiOrthogonalEmbedding
 from models.gaussian import PatchGaussian
 from models.grids import Grid, covering, nearest
 
@@ -32,26 +33,66 @@ class Selection(nn.Layer):
         return [maps[i].index_select(getattr(self, f"channels{i}"), axis=1) for i in self.used]
 
 
-class Embedding(nn.Layer):
-    """Normalised pictures [B,3,H,W] → embedding [B,d,h,w]; coarse stages are repeated."""
+class Projection(nn.Layer):
+    """Normalised pictures [B,3,H,W] → [the projected channels on the finest grid, [B,d,h,w]].
 
-    def __init__(self, selection: Selection, grids: list[Grid]):
+    A projection of all stages together is the sum of one of each stage, which costs as little at
+    the coarse ones; coarse places are repeated.
+    """
+
+    def __init__(self, network: nn.Layer, embedding: SemiOrthogonalEmbedding):
         super().__init__()
-        self.selection = selection
-        self.steps = list(zip(grids[:-1], grids[1:], strict=True))
-        for i, (fine, coarse) in enumerate(self.steps):
+        self.network = network
+        for i, part in enumerate(embedding.by_stage):
+            kernel = np.ascontiguousarray(part[:, :, None, None])
+            self.register_buffer(f"kernel{i}", paddle.to_tensor(kernel))
+        self.up = Upsampling(network.grids)
+        self.eval()
+
+    def forward(self, images):
+        maps = self.network(images)
+        out = None
+        for i in reversed(range(len(maps))):
+            part = F.conv2d(maps[i], getattr(self, f"kernel{i}"))
+            out = part if out is None else part + self.up(out, i)
+        return [out]
+
+
+def selection(network: nn.Layer, embedding: PatchEmbedding | SemiOrthogonalEmbedding) -> nn.Layer:
+    """The network and what reduces its channels."""
+    kind = Projection if isinstance(embedding, SemiOrthogonalEmbedding) else Selection
+    return kind(network, embedding)
+
+
+class Upsampling(nn.Layer):
+    """Maps on one of `grids` (finest first) → on the next finer one, places repeated."""
+
+    def __init__(self, grids: list[Grid]):
+        super().__init__()
+        for i, (fine, coarse) in enumerate(zip(grids[:-1], grids[1:], strict=True)):
             for axis, name in enumerate(("rows", "columns")):
                 index = paddle.to_tensor(nearest(fine[axis], coarse[axis]))
                 self.register_buffer(f"{name}{i}", index)
+
+    def forward(self, x, i: int):
+        """From grid i + 1 to grid i."""
+        x = x.index_select(getattr(self, f"rows{i}"), axis=2)
+        return x.index_select(getattr(self, f"columns{i}"), axis=3)
+
+
+class Embedding(nn.Layer):
+    """Normalised pictures [B,3,H,W] → embedding [B,d,h,w]; coarse stages are repeated."""
+
+    def __init__(self, selection: Selection | Projection, grids: list[Grid]):
+        super().__init__()
+        self.selection, self.up = selection, Upsampling(grids)
         self.eval()
 
     def forward(self, images):
         maps = self.selection(images)
         out = maps[-1]
-        for i in reversed(range(len(self.steps))):
-            up = out.index_select(getattr(self, f"rows{i}"), axis=2)
-            up = up.index_select(getattr(self, f"columns{i}"), axis=3)
-            out = paddle.concat([maps[i], up], axis=1)
+        for i in reversed(range(len(maps) - 1)):
+            out = paddle.concat([maps[i], self.up(out, i)], axis=1)
         return out
 
 
@@ -61,7 +102,9 @@ class Fused(nn.Layer):
     The arithmetic of `PatchGaussian.mahalanobis` and `AnomalyMap`, as operators of the graph.
     """
 
-    def __init__(self, selection: Selection, gaussian: PatchGaussian, to_map: AnomalyMap):
+    def __init__(
+        self, selection: Selection | Projection, gaussian: PatchGaussian, to_map: AnomalyMap
+    ):
         super().__init__()
         self.selection = selection
         self.grids = [level.grid for level in gaussian.levels]

@@ -6,12 +6,12 @@ from pathlib import Path
 from common.errors import UsageError
 from common.options import add_boolean, checked, whole
 from models import METHODS
+from models.backbones.catalogue import BACKBONES, REDUCTIONS, parse_layers
 from models.device import PRECISIONS, parse_device
 
-BACKBONES = ("resnet18",)
 GRAPHS = (".json", ".pdmodel", ".onnx")  # as Paddle 3, Paddle 2 and paddle2onnx write them
 DISTRIBUTION_DTYPES = ("float32", "float16")
-DEPTHS = {int(name.removeprefix("resnet")): name for name in BACKBONES}
+DEPTHS = {int(name[6:]): name for name in BACKBONES if name.startswith("resnet")}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -20,11 +20,29 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add_backbone_options(group, "resnet18")
     group.add_argument(
         "--pretrained_backbone",
-        metavar="PATH",
-        help="weights: PyTorch's .pth, Paddle's .pdparams or .pdiparams, .safetensors "
-        "(default: models/<backbone>.pdiparams if it is there, else the embedded weights)",
+        metavar="auto|embedded|random|PATH",
+        default="auto",
+        help="weights: a file (PyTorch's .pth, Paddle's .pdparams or .pdiparams, .safetensors); "
+        "auto: models/<backbone>.*, the cache, or torchvision's, downloaded; embedded: of "
+        "resnet18; random: seeded, for tests",
     )
-    group.add_argument("--dims", type=whole(1), default=100, help="channels drawn, of 448")
+    group.add_argument(
+        "--layers",
+        help="layers that feed the embedding, comma-separated; of EfficientNets block numbers, "
+        "<block>.expand, or first, middle, last (default: layer1,layer2,layer3; last)",
+    )
+    group.add_argument(
+        "--dims",
+        type=whole(1),
+        help="channels kept (default: as published, 100 for resnet18, 550 for wide ones; all of an "
+        "EfficientNet)",
+    )
+    group.add_argument(
+        "--reduction",
+        choices=REDUCTIONS,
+        help="how they are kept: a random choice, a random projection onto orthonormal directions, "
+        "or all (default: random, with all dims none)",
+    )
     group.add_argument("--seed", type=whole(0), default=7, help="seed of the channel draw")
     add_engine_options(group)
 
@@ -73,6 +91,14 @@ def engine_from(options: argparse.Namespace) -> dict:
         "threads": options.cpu_threads,
         "static": options.to_static,
     }
+
+
+def layers_from(options: argparse.Namespace, backbone: str) -> tuple[str, ...] | None:
+    """The layers that --layers names, None for the default ones; UsageError."""
+    try:
+        return None if options.layers is None else parse_layers(backbone, options.layers)
+    except ValueError as error:
+        raise UsageError(f"--layers {options.layers}: {error}") from error
 
 
 def backbone_from(options: argparse.Namespace) -> str:

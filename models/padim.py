@@ -1,6 +1,7 @@
 """PaDiM: patch distribution modelling (Defard et al. 2020, arXiv 2011.08785)."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -9,15 +10,15 @@ from paddle import nn
 from common.errors import UsageError, WorkError
 from common.timing import phase
 from models import distribution
-from models.backbones import resnet, weights
+from models import embedding as embeddings
+from models.backbones import catalogue, network, sources
 from models.device import total_memory
-from models.embedding import PatchEmbedding
 from models.extractor import Engine, Extractor
 from models.gaussian import PatchGaussian
-from models.graph import Selection
+from models.graph import selection
 from models.scoring import Scorer, Scores, check_images, score_scale
 
-LAYERS = ("layer1", "layer2", "layer3")
+logger = logging.getLogger(__name__)
 
 
 class PaDiM:
@@ -29,13 +30,13 @@ class PaDiM:
 
     method = "padim"
 
-    def __init__(self, network: nn.Layer, embedding: PatchEmbedding, record: dict, engine: Engine):
+    def __init__(self, network: nn.Layer, embedding, record: dict, engine: Engine):
         self.record = record
         self.embedding = embedding
         self.network = network
         self.engine = engine.resolved()
         self.size = tuple(record["image_size"])
-        self.stages = embedding.stages(network.grids(self.size))
+        self.stages = embedding.stages(network.grids)
         self.gaussian = None
 
     @classmethod
@@ -43,7 +44,9 @@ class PaDiM:
         cls,
         backbone: str = "resnet18",
         pretrained_backbone: str | None = None,
-        dims: int = 100,
+        layers: Sequence[str] | None = None,
+        dims: int | None = None,
+        reduction: str | None = None,
         seed: int = 7,
         image_size: tuple[int, int] = (224, 224),
         epsilon: float = 0.01,
@@ -52,21 +55,25 @@ class PaDiM:
     ) -> "PaDiM":
         """A detector for normalised pictures of `image_size` (H,W), before `fit`.
 
-        `dims` channels are drawn by `seed`; `epsilon` regularises the covariance and `sigma`
-        (pixels) smooths the map, both as in the paper. `engine`: fields of `Engine`.
+        `layers` feed the embedding, and `dims` of their channels are kept, by `seed`, in the way
+        of `reduction` (one of catalogue.REDUCTIONS); None for each is the backbone's default.
+        `epsilon` regularises the covariance and `sigma` (pixels) smooths the map, both as in the
+        paper. `engine`: fields of `Engine`.
         """
-        found = weights.find(backbone, pretrained_backbone)
-        network = resnet.ResNet(backbone, LAYERS)
-        resnet.set_weights(network, found.state)
-        try:
-            embedding = PatchEmbedding.draw(network.stage_channels, dims, seed)
-        except ValueError as error:
-            raise UsageError(f"--dims {dims}: {error}") from error
+        found = sources.find(backbone, pretrained_backbone)
+        layers = catalogue.default_layers(backbone) if layers is None else tuple(layers)
+        net = network.build(backbone, layers, image_size, found.variant)
+        network.set_weights(net, found.state)
+        total = sum(net.stage_channels)
+        dims, reduction = _reduced(backbone, total, dims, reduction)
+        embedding = embeddings.draw(reduction, net.stage_channels, dims, seed)
         record = {
             "method": cls.method,
             "backbone": backbone,
-            "layers": list(LAYERS),
+            "layers": list(layers),
+            "variant": found.variant,
             "weights": {"name": found.name, "sha256": found.sha256, "origin": found.origin},
+            "reduction": reduction,
             "dims": dims,
             "seed": seed,
             "image_size": list(image_size),
@@ -74,13 +81,13 @@ class PaDiM:
             "sigma": sigma,
             "calibration": None,
         }
-        return cls(network, embedding, record, Engine(**engine))
+        return cls(net, embedding, record, Engine(**engine))
 
     @cached_property
     def extract(self) -> Extractor:
         """Pictures → stage maps. Built at first use: export needs no such thing."""
         with phase("start of the network"):
-            return Extractor(Selection(self.network, self.embedding), self.size, self.engine)
+            return Extractor(selection(self.network, self.embedding), self.size, self.engine)
 
     def fit(self, batches: Iterable[np.ndarray]) -> None:
         """Learn from normal pictures, float32 [B,3,H,W] a batch, in one pass."""
@@ -142,18 +149,38 @@ class PaDiM:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Arrays and record for `checkpoint.save`."""
-        backbone = {f"backbone.{k}": v for k, v in resnet.get_weights(self.network).items()}
-        arrays = {"channels": self.embedding.channels, **distribution.pack(self.gaussian)}
+        backbone = {f"backbone.{k}": v for k, v in network.get_weights(self.network).items()}
+        arrays = {**self.embedding.arrays, **distribution.pack(self.gaussian)}
         return {**backbone, **arrays}, self.record
 
     @classmethod
     def from_state(cls, arrays: dict[str, np.ndarray], record: dict, **engine) -> "PaDiM":
         """The detector that `state` described; KeyError or ValueError where parts are missing."""
-        network = resnet.ResNet(record["backbone"], record["layers"])
+        net = blank(record)
         prefix = "backbone."
         state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        resnet.set_weights(network, state)
-        embedding = PatchEmbedding(network.stage_channels, arrays["channels"])
-        detector = cls(network, embedding, record, Engine(**engine))
+        network.set_weights(net, state)
+        embedding = embeddings.from_arrays(net.stage_channels, arrays)
+        detector = cls(net, embedding, record, Engine(**engine))
         detector._learned(distribution.unpack(arrays, detector.stages, record["n"]))
         return detector
+
+
+def blank(record: dict) -> nn.Layer:
+    """The network of a model's `record`, without weights."""
+    size = tuple(record["image_size"])
+    return network.build(record["backbone"], record["layers"], size, record.get("variant"))
+
+
+def _reduced(backbone: str, total: int, dims: int | None, reduction: str | None) -> tuple[int, str]:
+    """How many of `total` channels are kept, and in which way."""
+    if reduction == "none" or (
+        reduction is None and dims is None and catalogue.default_dims(backbone) is None
+    ):
+        if dims not in (None, total):
+            raise UsageError(f"--reduction none keeps all {total} channels; leave out --dims")
+        return total, "none"
+    dims = (catalogue.default_dims(backbone) or total) if dims is None else dims
+    if dims > total:
+        logger.warning("--dims %d: these layers have %d channels; all are kept", dims, total)
+    return min(dims, total), reduction or "random"

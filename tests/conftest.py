@@ -46,7 +46,20 @@ def fails(result: Result, code: int, *words) -> None:
         assert str(word) in errors[0], errors[0]
 
 
-SMALL = ("--resize", 64, "--img_size", 64, "--dims", 20, "--batch_size", 4)
+WEIGHTS = ("--pretrained_backbone", "embedded")
+SMALL = ("--resize", 64, "--img_size", 64, "--dims", 20, "--batch_size", 4, *WEIGHTS)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path_factory):
+    """Nothing is downloaded in tests, nor found in the user's cache."""
+
+    def refuse(url):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr("models.backbones.sources._open", refuse)
+    monkeypatch.setattr("models.backbones.sources._refused", {})
+    monkeypatch.setenv("PADIM_HOME", str(tmp_path_factory.getbasetemp() / "home"))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from models.backbones.weights import EMBEDDED
+from models.backbones.sources import EMBEDDED
 from tests.conftest import SMALL, call, fails
 
 
@@ -146,8 +146,14 @@ def test_a_log_folder_that_cannot_be_written(train, tmp_path):
     fails(train(), 2, "--log_dir")
 
 
-def test_more_dims_than_channels(train, tmp_path):
-    fails(train("--dims", 449), 2, "--dims 449", "448")
+def test_dims_beside_a_reduction_that_keeps_all(train, tmp_path):
+    options = ("--dims", 100, "--reduction", "none")
+    fails(train(*options), 2, "--reduction none", "448", "--dims")
+    assert nothing_written(tmp_path)
+
+
+def test_layers_that_are_not_there(train, tmp_path):
+    fails(train("--layers", "layer1,layer7"), 2, "--layers layer1,layer7", "layer4")
     assert nothing_written(tmp_path)
 
 

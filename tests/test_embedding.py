@@ -1,7 +1,10 @@
 import numpy as np
+import paddle
 import pytest
+from paddle import nn
 
-from models.embedding import PatchEmbedding, split
+from models.embedding import PatchEmbedding, SemiOrthogonalEmbedding, draw, from_arrays, split
+from models.graph import selection
 
 STAGES = (4, 6, 8)
 
@@ -60,3 +63,52 @@ def test_more_channels_than_there_are_is_an_error(dims):
 def test_channels_that_no_draw_gives_are_refused(channels):
     with pytest.raises(ValueError, match="channels"):
         PatchEmbedding(STAGES, channels)
+
+
+def test_the_projections_rows_are_orthonormal_and_seeded():
+    one, again, other = (SemiOrthogonalEmbedding.draw(STAGES, 5, seed) for seed in (7, 7, 8))
+    np.testing.assert_allclose(one.projection @ one.projection.T, np.eye(5), atol=1e-6)
+    np.testing.assert_array_equal(one.projection, again.projection)
+    assert np.abs(one.projection - other.projection).max() > 0.1
+
+
+class Maps(nn.Layer):
+    """A network that gives what it was told, whatever it sees."""
+
+    def __init__(self, maps):
+        super().__init__()
+        self.maps = [paddle.to_tensor(stage) for stage in maps]
+        self.grids = [stage.shape[2:] for stage in maps]
+
+    def forward(self, _):
+        return self.maps
+
+
+@pytest.mark.parametrize("sizes", [((8, 8), (4, 4), (2, 2)), ((7, 9), (4, 5), (2, 3))])
+def test_a_projection_is_that_of_the_upsampled_and_concatenated_stages(sizes):
+    drawn = maps(sizes)
+    embedding = SemiOrthogonalEmbedding.draw(STAGES, 5, seed=3)
+    (found,) = selection(Maps(drawn), embedding)(None)
+    up, rows, columns, finer = [], *(np.arange(side) for side in sizes[0]), sizes[0]
+    for stage, grid in zip(drawn, sizes, strict=True):
+        rows, columns = rows * grid[0] // finer[0], columns * grid[1] // finer[1]
+        up.append(stage[:, :, rows[:, None], columns])
+        finer = grid
+    expected = np.einsum("dc,bchw->bdhw", embedding.projection, np.concatenate(up, axis=1))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-5)
+    assert embedding.stages(sizes) == [(5, sizes[0])]
+
+
+@pytest.mark.parametrize("reduction", ["random", "semi_orthogonal", "none"])
+def test_an_embedding_comes_back_from_its_arrays(reduction):
+    embedding = draw(reduction, STAGES, None if reduction == "none" else 5, 7)
+    again = from_arrays(STAGES, embedding.arrays)
+    assert type(again) is type(embedding) and again.dims == embedding.dims
+    assert embedding.dims == (18 if reduction == "none" else 5)
+    for key, array in embedding.arrays.items():
+        np.testing.assert_array_equal(again.arrays[key], array)
+
+
+def test_a_projection_of_other_channels_is_refused():
+    with pytest.raises(ValueError, match=r"projection is \(5, 17\), not \[d,18\]"):
+        from_arrays(STAGES, {"projection": np.zeros((5, 17), np.float32)})

@@ -4,7 +4,7 @@ import pytest
 
 from common.errors import UsageError
 from models import build_detector, checkpoint, load_detector
-from models.backbones import resnet, weights
+from models.backbones import network, sources
 from models.extractor import Engine, Extractor
 
 SIZE = (64, 96)
@@ -104,9 +104,10 @@ def test_one_picture_is_too_few(n):
         detector.fit([pictures(n)] if n else [])
 
 
-def test_more_dims_than_channels_is_wrong_use():
-    with pytest.raises(UsageError, match="448"):
-        build_detector(dims=449, image_size=SIZE, device="cpu")
+def test_more_dims_than_channels_keeps_all_and_says_so(caplog):
+    detector = build_detector(dims=449, image_size=SIZE, device="cpu")
+    assert detector.embedding.dims == detector.record["dims"] == 448
+    assert "448 channels; all are kept" in caplog.text
 
 
 def test_channels_of_late_stages_alone_need_their_own_grid_only():
@@ -125,11 +126,11 @@ def test_a_gpu_that_is_not_there_is_wrong_use():
 
 
 def test_the_static_graph_computes_what_dygraph_computes():
-    network = resnet.ResNet("resnet18")
-    resnet.set_weights(network, weights.find("resnet18").state)
+    net = network.build("resnet18", ("layer1", "layer2", "layer3"), SIZE)
+    network.set_weights(net, sources.find("resnet18", "embedded").state)
     images = pictures(2)
-    dygraph = [stage.numpy() for stage in network(paddle.to_tensor(images))]
-    static = Extractor(network, SIZE, Engine("cpu"))(images)
+    dygraph = [stage.numpy() for stage in net(paddle.to_tensor(images))]
+    static = Extractor(net, SIZE, Engine("cpu"))(images)
     assert [stage.shape[1] for stage in static] == [64, 128, 256]
     for one, other in zip(static, dygraph, strict=True):
         assert np.linalg.norm(one - other) / np.linalg.norm(other) < 1e-4

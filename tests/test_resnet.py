@@ -4,7 +4,11 @@ import numpy as np
 import paddle
 import pytest
 
-from models.backbones import resnet
+from models.backbones.names import torch_leaf
+from models.backbones.network import build, full_shapes, get_weights, set_weights
+
+LAYERS = ("layer1", "layer2", "layer3")
+SIZE = (64, 96)
 
 PADDLE_TO_TORCH = {
     "conv1.weight": "conv1.weight",
@@ -65,8 +69,8 @@ def by_hand(network, x):
     ],
 )
 def test_stages_are_those_of_paddles_network(reference, state, pictures, stages, indices):
-    ours = resnet.ResNet("resnet18", stages)
-    resnet.set_weights(ours, state)
+    ours = build("resnet18", stages, SIZE)
+    set_weights(ours, state)
     with paddle.no_grad():
         expected = by_hand(reference, pictures)
     maps = ours(pictures)
@@ -77,16 +81,17 @@ def test_stages_are_those_of_paddles_network(reference, state, pictures, stages,
 
 
 def test_stage_channels_and_sizes_are_those_of_the_maps(pictures):
-    network = resnet.ResNet("resnet18")
+    network = build("resnet18", LAYERS, SIZE)
     assert network.stage_channels == (64, 128, 256)
     shapes = [tuple(found.shape) for found in network(pictures)]
     assert shapes == [(2, 64, 16, 24), (2, 128, 8, 12), (2, 256, 4, 6)]
+    assert network.grids == [(16, 24), (8, 12), (4, 6)]
 
 
 def test_stages_behind_the_last_one_do_not_exist():
-    assert {"layer1", "layer2", "layer3"} == parts(resnet.ResNet("resnet18"))
-    assert {"layer1", "layer2"} == parts(resnet.ResNet("resnet18", ("layer2",)))
-    assert "layer4" in parts(resnet.ResNet("resnet18", ("layer4",)))
+    assert {"layer1", "layer2", "layer3"} == parts(build("resnet18", LAYERS, SIZE))
+    assert {"layer1", "layer2"} == parts(build("resnet18", ("layer2",), SIZE))
+    assert "layer4" in parts(build("resnet18", ("layer4",), SIZE))
 
 
 def parts(network):
@@ -94,36 +99,36 @@ def parts(network):
 
 
 def test_nothing_can_be_trained(pictures):
-    network = resnet.ResNet("resnet18")
+    network = build("resnet18", LAYERS, SIZE)
     assert all(parameter.stop_gradient for parameter in network.parameters())
     assert not any(layer.training for layer in network.sublayers(include_self=True))
     assert all(found.stop_gradient for found in network(pictures))
 
 
 def test_running_the_network_changes_nothing_in_it(state, pictures):
-    network = resnet.ResNet("resnet18")
-    resnet.set_weights(network, state)
+    network = build("resnet18", LAYERS, SIZE)
+    set_weights(network, state)
     network(pictures)
-    after = resnet.get_weights(network)
+    after = get_weights(network)
     assert len(after) == 75
     assert all(np.array_equal(after[key], state[key]) for key in after)
 
 
 def test_weights_may_be_half_precision_and_strided(state):
-    network = resnet.ResNet("resnet18", ("layer1",))
+    network = build("resnet18", ("layer1",), SIZE)
     half = {key: np.asfortranarray(array.astype(np.float16)) for key, array in state.items()}
-    resnet.set_weights(network, half)
-    for key, array in resnet.get_weights(network).items():
+    set_weights(network, half)
+    for key, array in get_weights(network).items():
         assert array.dtype == np.float32 and np.array_equal(array, half[key])
 
 
 @pytest.mark.parametrize(("key", "name"), PADDLE_TO_TORCH.items())
 def test_names_become_torchvisions(key, name):
-    assert resnet.torch_name(key) == name
+    assert torch_leaf(key) == name
 
 
 def test_full_shapes_describe_the_whole_network_without_classifier(state):
-    shapes = resnet.full_shapes("resnet18")
+    shapes = full_shapes("resnet18")
     assert shapes == {key: array.shape for key, array in state.items()}
     parameters = [shape for key, shape in shapes.items() if "running" not in key]
     assert sum(int(np.prod(shape)) for shape in parameters) == 11_176_512
@@ -131,5 +136,5 @@ def test_full_shapes_describe_the_whole_network_without_classifier(state):
 
 
 def test_building_a_network_leaves_later_layers_random():
-    resnet.full_shapes("resnet18")
+    full_shapes("resnet18")
     assert paddle.nn.Linear(4, 4).weight.abs().sum() > 0

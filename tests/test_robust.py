@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from common.errors import WorkError
 from evaluation.figure import target_names
 from models import checkpoint
-from models.backbones.weights import EMBEDDED
+from models.backbones.sources import EMBEDDED
 from tests.conftest import SMALL, call, fails
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,7 +83,7 @@ def test_weights_that_cannot_work(demo, tmp_path, change, words):
     save_file(state, tmp_path / "w.safetensors")
     result = call(
         *("train", "--data_path", demo, "--category", "flange", "--save_path", tmp_path / "out"),
-        *("--log_dir", tmp_path, "--pretrained_backbone", tmp_path / "w.safetensors", *SMALL),
+        *("--log_dir", tmp_path, *SMALL, "--pretrained_backbone", tmp_path / "w.safetensors"),
     )
     fails(result, 1, words, "w.safetensors")
 

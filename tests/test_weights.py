@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from common.errors import UsageError, WorkError
-from models.backbones import resnet, weights
+from models.backbones import network, sources, weights
 
 SMALL = {"a": np.arange(6, dtype="f4").reshape(2, 3), "b.c": np.array([-1.5, 2.25], "f4")}
 PADDLE_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
@@ -22,7 +22,7 @@ def full():
     block = random.uniform(0.01, 1, 2**16).astype(np.float16)
     return {
         name: np.resize(block[len(name) :], shape)
-        for name, shape in resnet.full_shapes("resnet18").items()
+        for name, shape in network.full_shapes("resnet18").items()
     }
 
 
@@ -178,39 +178,42 @@ def test_every_complaint_comes_in_one_message(full, tmp_path):
     assert "1 misshapen: bn1.weight is (1,), not (64,)" in text
 
 
-def test_embedded_weights_are_the_default(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "MODELS", tmp_path)
-    found = weights.find("resnet18")
-    assert found.origin == "embedded" and found.name == weights.EMBEDDED["resnet18"].name
+def test_embedded_weights_take_the_place_of_the_official_ones(tmp_path, monkeypatch, caplog):
+    """The fixture no_network is in force."""
+    monkeypatch.setattr(sources, "MODELS", tmp_path)
+    found = sources.find("resnet18")
+    for word in ("resnet18-f37072fd.pth", "no network", "models/resnet18.pth"):
+        assert word in caplog.text
+    assert found.origin == "embedded" and found.name == sources.EMBEDDED["resnet18"].name
     shapes = {key: array.shape for key, array in found.state.items()}
-    assert shapes == resnet.full_shapes("resnet18")
+    assert shapes == network.full_shapes("resnet18")
 
 
 def test_a_file_in_models_wins_over_the_embedded_one(tmp_path, monkeypatch, full, full_file):
-    monkeypatch.setattr(weights, "MODELS", tmp_path)
+    monkeypatch.setattr(sources, "MODELS", tmp_path)
     (tmp_path / "resnet18.pdiparams").write_bytes(full_file.read_bytes())
-    found = weights.find("resnet18")
+    found = sources.find("resnet18")
     assert found.origin == "found at models/resnet18.pdiparams"
     assert np.array_equal(found.state["conv1.weight"], full["conv1.weight"])
 
 
 def test_a_broken_file_in_models_is_an_error_not_a_fallback(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "MODELS", tmp_path)
+    monkeypatch.setattr(sources, "MODELS", tmp_path)
     (tmp_path / "resnet18.pdiparams").write_bytes(b"broken")
     with pytest.raises(WorkError, match=r"resnet18\.pdiparams"):
-        weights.find("resnet18")
+        sources.find("resnet18")
 
 
 def test_the_file_asked_for_wins_over_all(tmp_path, monkeypatch, full_file):
-    monkeypatch.setattr(weights, "MODELS", tmp_path)
+    monkeypatch.setattr(sources, "MODELS", tmp_path)
     (tmp_path / "resnet18.pdiparams").write_bytes(b"broken")
-    assert weights.find("resnet18", str(full_file)).origin == "--pretrained_backbone"
+    assert sources.find("resnet18", str(full_file)).origin == "--pretrained_backbone"
 
 
 @pytest.mark.parametrize("name", ["gone.pth", ""])
 def test_a_weight_file_that_is_not_there_is_wrong_use(tmp_path, name):
     with pytest.raises(UsageError, match="no such weight file.*--pretrained_backbone"):
-        weights.find("resnet18", str(tmp_path / name))
+        sources.find("resnet18", str(tmp_path / name))
 
 
 def convert(monkeypatch, *arguments):
@@ -258,7 +261,7 @@ def test_converter_names_a_folder_it_cannot_write_to(full_file, tmp_path, monkey
 def test_an_array_that_lies_transposed_in_memory_is_converted_as_it_reads(tmp_path):
     kernel = np.arange(24, dtype="f4").reshape(2, 3, 2, 2)
     channels_last = kernel.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
-    weights.save_half({"k": channels_last}, tmp_path / "k.safetensors")
+    weights.save_half({"k": channels_last}, tmp_path / "k.safetensors", {})
     assert np.array_equal(load_file(tmp_path / "k.safetensors")["k"], kernel)
 
 

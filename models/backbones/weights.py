@@ -1,4 +1,4 @@
-"""Finds, reads, checks and converts the weights of a backbone.
+"""Reads, checks and converts the weights of a backbone.
 
 Files are told apart by their content, not by their ending: safetensors, PyTorch's `.pth` (both
 of its formats) and what `paddle.save` writes (`.pdparams`, `.pdiparams`).
@@ -6,6 +6,7 @@ of its formats) and what `paddle.save` writes (`.pdparams`, `.pdiparams`).
 
 import argparse
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,31 +14,23 @@ import numpy as np
 
 from common.errors import UsageError, WorkError, run
 from common.files import save_arrays
-from models.backbones import pickles
+from models.backbones import names, pickles
+from models.backbones.catalogue import BACKBONES
 
 MODELS = Path(__file__).resolve().parent.parent
-EMBEDDED = {"resnet18": MODELS / "weights" / "resnet18_tinyimagenet.safetensors"}
+ENDINGS = (".pth", ".pt", ".pdparams", ".pdiparams", ".safetensors")
 ACCEPTED = "PyTorch's .pth, Paddle's .pdparams or .pdiparams from paddle.save, .safetensors"
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Arrays under torchvision's names, and where they come from."""
+    """Arrays under our names, where they come from, and the `variant` of the network they need."""
 
     state: dict
     name: str
     sha256: str
     origin: str
-
-
-def find(backbone: str, path: str | None = None) -> Weights:
-    """The weights to use: `path`, else `models/<backbone>.pdiparams`, else the embedded ones."""
-    if path is not None:
-        return load(Path(path), backbone, "--pretrained_backbone")
-    local = MODELS / f"{backbone}.pdiparams"
-    if local.exists():
-        return load(local, backbone, f"found at models/{local.name}")
-    return load(EMBEDDED[backbone], backbone, "embedded")
+    variant: dict
 
 
 def load(path: Path, backbone: str, origin: str) -> Weights:
@@ -48,8 +41,42 @@ def load(path: Path, backbone: str, origin: str) -> Weights:
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such weight file (--pretrained_backbone); give {ACCEPTED}")
-    state = convert(read(path), backbone, path)
-    return Weights(state, path.name, _sha256(path), origin)
+    state, variant = read_as(path, backbone, path.name)
+    return Weights(state, path.name, sha256(path), origin, variant)
+
+
+def read_as(path: Path, backbone: str, file: str) -> tuple[dict, dict]:
+    """The arrays of `backbone` in `path`, checked, and the variant of the network they need.
+
+    `file` is the name it was published under.
+    """
+    arrays = read(path)
+    variant = _variant(path)
+    if variant is None:
+        variant = names.variant_of(backbone, arrays, file)
+    return convert(arrays, backbone, path), variant
+
+
+def metadata(variant: dict) -> dict[str, str]:
+    """What stands beside the arrays in files that we write."""
+    return {"format": "names of this project, no classifier", "variant": json.dumps(variant)}
+
+
+def _variant(path: Path) -> dict | None:
+    """What `metadata` wrote, None in other files."""
+    if _reader(path) is not _read_safetensors:
+        return None
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        written = (file.metadata() or {}).get("variant")
+    try:
+        variant = None if written is None else json.loads(written)
+        if variant is not None and not variant.keys() <= names.VARIANTS:
+            raise ValueError(f"unknown {', '.join(variant)}")
+    except (ValueError, AttributeError) as error:
+        raise WorkError(f"{path}: damaged metadata ({error})") from error
+    return variant
 
 
 def read(path: Path) -> dict:
@@ -69,16 +96,11 @@ def read(path: Path) -> dict:
 
 
 def convert(state: dict, backbone: str, path: Path) -> dict:
-    """Check `state` against the whole `backbone`; torchvision's names, floats, no classifier."""
-    from models.backbones.resnet import full_shapes, torch_name
+    """Check `state` against the whole `backbone`; our names, floats, no classifier."""
+    from models.backbones.network import full_shapes
 
     expected = full_shapes(backbone)
-    named = {torch_name(key): array for key, array in state.items()}
-    ours = {
-        key: array
-        for key, array in named.items()
-        if not key.startswith("fc.") and not key.endswith("num_batches_tracked")
-    }
+    ours = {name: state[key] for key, name in names.renamed(backbone, state).items()}
     problems = {
         "missing": [key for key in expected if key not in ours],
         "extra": [key for key in ours if key not in expected],
@@ -147,7 +169,7 @@ def _array(value) -> np.ndarray | None:
     return pickles.widened(value) if value.dtype == np.uint16 else value
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(2**20):
@@ -155,14 +177,14 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def save_half(state: dict, path: Path) -> None:
+def save_half(state: dict, path: Path, variant: dict) -> None:
     """Write `state` as float16 safetensors; every float must fit float16's range."""
     with np.errstate(over="ignore"):
         halves = {key: array.astype(np.float16) for key, array in state.items()}
     overflow = [key for key, array in halves.items() if not np.isfinite(array).all()]
     if overflow:
         raise WorkError(f"{path}: beyond float16's range: {', '.join(overflow)}")
-    save_arrays(path, halves, {"format": "torchvision names, float16, no classifier"})
+    save_arrays(path, halves, metadata(variant))
 
 
 def main() -> None:
@@ -175,13 +197,11 @@ def main() -> None:
     verb = verbs.add_parser("convert", help="any accepted file → float16 safetensors, checked")
     verb.add_argument("source", type=Path, metavar="IN", help=ACCEPTED)
     verb.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
-    verb.add_argument(
-        "--backbone", default="resnet18", choices=sorted(EMBEDDED), help="its network"
-    )
+    verb.add_argument("--backbone", default="resnet18", choices=BACKBONES, help="its network")
     options = parser.parse_args()
     weights = load(options.source, options.backbone, "converted")
-    save_half(weights.state, options.target)
-    print(f"{options.target}: {len(weights.state)} tensors, SHA-256 {_sha256(options.target)}")
+    save_half(weights.state, options.target, weights.variant)
+    print(f"{options.target}: {len(weights.state)} tensors, SHA-256 {sha256(options.target)}")
 
 
 if __name__ == "__main__":

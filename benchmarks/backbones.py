@@ -1,0 +1,71 @@
+"""What each backbone costs: `python -m benchmarks.backbones [NAME…]`, a table row each.
+
+Pictures of 224 × 224, default layers and dims, random weights. Parameters and multiply-adds are
+those of the part that is computed, the latter of its convolutions; milliseconds are medians a
+picture at batch 8, fp32, without scoring; the checkpoint's megabytes follow from its shapes.
+"""
+
+import sys
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from benchmarks.parts import SIDE, median_ms
+from models import build_detector
+from models.backbones.catalogue import BACKBONES
+
+BATCH = 8
+
+
+def multiply_adds(network: nn.Layer) -> int:
+    """Of the convolutions of one picture."""
+    total = 0
+
+    def count(layer, _, output):
+        nonlocal total
+        total += int(np.prod(output.shape[1:])) * int(np.prod(layer.weight.shape[1:]))
+
+    hooks = [
+        layer.register_forward_post_hook(count)
+        for layer in network.sublayers()
+        if isinstance(layer, nn.Conv2D)
+    ]
+    with paddle.no_grad():
+        network(paddle.zeros([1, 3, SIDE, SIDE]))
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def statistics(stages: list) -> int:
+    """Numbers that the checkpoint holds of the Gaussians; see models/distribution.py."""
+    numbers = coarser = 0
+    for channels, (h, w) in reversed(stages):
+        numbers += h * w * channels * (1 + coarser)
+        numbers += h * w * channels * (channels + 1) // 2
+        coarser += channels
+    return numbers
+
+
+def row(backbone: str) -> str:
+    detector = build_detector(backbone=backbone, pretrained_backbone="random", device="cpu")
+    network = detector.network
+    parameters = sum(int(np.prod(tensor.shape)) for tensor in network.parameters())
+    images = np.random.default_rng(0).standard_normal((BATCH, 3, SIDE, SIDE), np.float32)
+    taken = median_ms({"network": lambda: detector.extract(images)}, BATCH, runs=9)
+    held = sum(int(np.prod(tensor.shape)) for tensor in network.state_dict().values())
+    size = 4e-6 * (held + statistics(detector.stages))
+    grids = ", ".join(f"{h}×{w}" for h, w in network.grids)
+    layers = ", ".join(detector.record["layers"])
+    channels, dims = sum(network.stage_channels), detector.record["dims"]
+    cost = f"{parameters / 1e6:.1f} | {multiply_adds(network) / 1e9:.2f}"
+    return (
+        f"| {backbone} | {layers} | {channels} | {dims} | {grids} | {cost} | "
+        f"{taken['network']:.1f} | {size:.0f} |"
+    )
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or BACKBONES:
+        print(row(name), flush=True)

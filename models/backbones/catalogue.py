@@ -1,0 +1,180 @@
+"""The backbones there are: names, layers, defaults, official weights. Imports no Paddle.
+
+Layers are named in the order of the network: `layer1` … `layer4` of a residual network, `block1` …
+of an EfficientNet, and `block19.expand` for the expansion inside a block (its first activation).
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Of the residual networks: channels of the first layer's maps, and channels kept. 100 of 448 and
+# 550 of 1792 are those of Defard et al. (2020) for ResNet-18 and Wide-ResNet-50-2; 300 is ours.
+RESIDUAL = {
+    "resnet18": (64, 100),
+    "resnet34": (64, 100),
+    "resnet50": (256, 300),
+    "resnet101": (256, 300),
+    "resnet152": (256, 300),
+    "wide_resnet50_2": (256, 550),
+    "wide_resnet101_2": (256, 550),
+}
+RESIDUAL_LAYERS = ("layer1", "layer2", "layer3", "layer4")
+
+# Of the EfficientNets (Tan and Le 2019): width, depth, side of the pictures they were trained on.
+EFFICIENT = {
+    "efficientnet_b0": (1.0, 1.0, 224),
+    "efficientnet_b1": (1.0, 1.1, 240),
+    "efficientnet_b2": (1.1, 1.2, 260),
+    "efficientnet_b3": (1.2, 1.4, 300),
+    "efficientnet_b4": (1.4, 1.8, 380),
+    "efficientnet_b5": (1.6, 2.2, 456),
+    "efficientnet_b6": (1.8, 2.6, 528),
+    "efficientnet_b7": (2.0, 3.1, 600),
+}
+# Expansion, kernel, stride, channels and blocks of B0's stages (their table 1).
+B0 = (
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
+STEM = 32
+# The stages whose blocks `first`, `middle` and `last` choose from: 1/4, 1/8 and 1/16 of a side.
+FEATURE_STAGES = (1, 2, 4)
+PRESETS = ("first", "middle", "last")
+
+# How channels become fewer: see models/embedding.py.
+REDUCTIONS = ("random", "semi_orthogonal", "none")
+
+BACKBONES = (*RESIDUAL, *EFFICIENT)
+
+_OFFICIAL = "https://download.pytorch.org/models/"
+# torchvision's files (its first weights of each); the name ends with the start of the SHA-256.
+URLS = {
+    "resnet18": "resnet18-f37072fd.pth",
+    "resnet34": "resnet34-b627a593.pth",
+    "resnet50": "resnet50-0676ba61.pth",
+    "resnet101": "resnet101-63fe2227.pth",
+    "resnet152": "resnet152-394f9c45.pth",
+    "wide_resnet50_2": "wide_resnet50_2-95faca4d.pth",
+    "wide_resnet101_2": "wide_resnet101_2-32ee1156.pth",
+    "efficientnet_b0": "efficientnet_b0_rwightman-7f5810bc.pth",
+    "efficientnet_b1": "efficientnet_b1_rwightman-bac287d4.pth",
+    "efficientnet_b2": "efficientnet_b2_rwightman-c35c1473.pth",
+    "efficientnet_b3": "efficientnet_b3_rwightman-b3899882.pth",
+    "efficientnet_b4": "efficientnet_b4_rwightman-23ab8bcd.pth",
+    "efficientnet_b5": "efficientnet_b5_lukemelas-1a07897c.pth",
+    "efficientnet_b6": "efficientnet_b6_lukemelas-24a108a5.pth",
+    "efficientnet_b7": "efficientnet_b7_lukemelas-c5b4e57e.pth",
+}
+
+
+def url(backbone: str) -> str:
+    """Where the official weights are."""
+    return _OFFICIAL + URLS[backbone]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One inverted residual block (MBConv) of an EfficientNet; `number` counts from 1."""
+
+    number: int
+    stage: int
+    index: int  # within its stage
+    expansion: int
+    kernel: int
+    stride: int
+    inputs: int
+    outputs: int
+
+    @property
+    def expanded(self) -> int:
+        return self.inputs * self.expansion
+
+
+def blocks(backbone: str) -> list[Block]:
+    """The blocks of an EfficientNet, in order."""
+    width, depth, _ = EFFICIENT[backbone]
+    found, inputs = [], rounded(STEM * width)
+    for stage, (expansion, kernel, stride, channels, repeats) in enumerate(B0):
+        outputs = rounded(channels * width)
+        for i in range(math.ceil(repeats * depth)):
+            place = (len(found) + 1, stage, i)
+            found.append(Block(*place, expansion, kernel, 1 if i else stride, inputs, outputs))
+            inputs = outputs
+    return found
+
+
+def rounded(channels: float) -> int:
+    """The nearest multiple of 8, though not more than 10 % below (their reference code)."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * channels else nearest
+
+
+def all_layers(backbone: str) -> tuple[str, ...]:
+    """Every layer that may feed an embedding, in the order of the network."""
+    if backbone in RESIDUAL:
+        return RESIDUAL_LAYERS
+    names = []
+    for block in blocks(backbone):
+        names += [f"block{block.number}.expand"] if block.expansion > 1 else []
+        names.append(f"block{block.number}")
+    return tuple(names)
+
+
+def preset(backbone: str, which: str) -> tuple[str, ...]:
+    """The first, middle or last block of each of an EfficientNet's three feature stages."""
+    chosen = []
+    for stage in FEATURE_STAGES:
+        numbers = [block.number for block in blocks(backbone) if block.stage == stage]
+        i = {"first": 0, "middle": (len(numbers) - 1) // 2, "last": -1}[which]
+        chosen.append(f"block{numbers[i]}")
+    return tuple(chosen)
+
+
+def default_layers(backbone: str) -> tuple[str, ...]:
+    return RESIDUAL_LAYERS[:3] if backbone in RESIDUAL else preset(backbone, "last")
+
+
+def default_dims(backbone: str) -> int | None:
+    """How many channels are drawn; None for all."""
+    return RESIDUAL[backbone][1] if backbone in RESIDUAL else None
+
+
+def parse_layers(backbone: str, text: str) -> tuple[str, ...]:
+    """`layer1,layer2`, `5,12,29`, `block19.expand,block29` or a preset → names in order.
+
+    ValueError where one is not there, or there twice.
+    """
+    if text in PRESETS and backbone in EFFICIENT:
+        return preset(backbone, text)
+    known = all_layers(backbone)
+    asked = [_name(backbone, part.strip()) for part in text.split(",")]
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        presets = f", or one of {', '.join(PRESETS)}" if backbone in EFFICIENT else ""
+        raise ValueError(
+            f"{backbone} has no {', '.join(unknown)}; it has {_summary(known)}{presets}"
+        )
+    if len(set(asked)) < len(asked):
+        raise ValueError(f"{text!r} names a layer twice")
+    return tuple(name for name in known if name in asked)
+
+
+def _name(backbone: str, part: str) -> str:
+    """A bare number is a block, or a residual network's layer."""
+    if re.fullmatch(r"\d+(\.expand)?", part):
+        return f"{'layer' if backbone in RESIDUAL else 'block'}{part}"
+    return part
+
+
+def _summary(names: Sequence[str]) -> str:
+    if len(names) <= 4:
+        return ", ".join(names)
+    expanded = [name for name in names if name.endswith(".expand")]
+    return f"{names[0]} to {names[-1]}, {expanded[0]} to {expanded[-1]}"

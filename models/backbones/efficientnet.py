@@ -1,0 +1,120 @@
+"""EfficientNet B0 to B7 (Tan and Le 2019, arXiv 1905.11946), cut behind the last layer used."""
+
+from collections.abc import Sequence
+
+from paddle import nn
+from paddle.nn import functional as F  # noqa: N812 - its usual name
+
+from models.backbones.catalogue import EFFICIENT, STEM, Block, blocks, rounded
+
+# How convolutions of stride 2 pad: as PyTorch's networks do; as TensorFlow does ("SAME"), for the
+# pictures at hand or for those of the size that the network was trained on.
+PADDINGS = ("symmetric", "same", "same_as_trained")
+Size = tuple[int, int]
+
+
+class ConvNorm(nn.Layer):
+    """Convolution without bias and batch norm; `padding`: top, bottom, left, right."""
+
+    def __init__(self, inputs, outputs, kernel, stride, groups, padding, epsilon):
+        super().__init__()
+        self.conv = nn.Conv2D(
+            inputs, outputs, kernel, stride, padding, groups=groups, bias_attr=False
+        )
+        self.norm = nn.BatchNorm2D(outputs, epsilon=epsilon)
+
+    def forward(self, x):
+        return self.norm(self.conv(x))
+
+
+class MBConv(nn.Layer):
+    """Inverted residual block with squeeze and excitation; `part`: up to the expansion only."""
+
+    def __init__(self, block: Block, padding, epsilon: float, part: bool = False):
+        super().__init__()
+        wide = block.expanded
+        self.part, self.expand = part, None
+        if block.expansion > 1:
+            self.expand = ConvNorm(block.inputs, wide, 1, 1, 1, 0, epsilon)
+        if part:
+            return
+        self.depthwise = ConvNorm(wide, wide, block.kernel, block.stride, wide, padding, epsilon)
+        squeezed = max(1, block.inputs // 4)
+        self.squeeze = nn.Conv2D(wide, squeezed, 1)
+        self.excite = nn.Conv2D(squeezed, wide, 1)
+        self.project = ConvNorm(wide, block.outputs, 1, 1, 1, 0, epsilon)
+        self.residual = block.stride == 1 and block.inputs == block.outputs
+
+    def forward(self, x):
+        """The block's output, and the expansion on the way to it."""
+        expanded = F.silu(self.expand(x)) if self.expand is not None else x
+        if self.part:
+            return None, expanded
+        y = F.silu(self.depthwise(expanded))
+        gate = F.silu(self.squeeze(F.adaptive_avg_pool2d(y, 1)))
+        y = self.project(y * F.sigmoid(self.excite(gate)))
+        return (y + x if self.residual else y), expanded
+
+
+class EfficientNet(nn.Layer):
+    """Pictures [B,3,H,W] of `size` → maps of `layers`, [B,C_i,h_i,w_i].
+
+    `stage_channels` holds the C_i, `grids` the (h_i,w_i). What lies behind the last layer asked for
+    does not exist here. `padding` is one of PADDINGS, `epsilon` that of the batch norms.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: Sequence[str],
+        size: Size,
+        padding: str = "symmetric",
+        epsilon: float = 1e-5,
+    ):
+        super().__init__()
+        self.layers = tuple(layers)
+        found: dict[str, tuple[int, Size]] = {}
+        reference = size if padding == "same" else (EFFICIENT[name][2],) * 2
+        stem = rounded(STEM * EFFICIENT[name][0])
+        self.steps: list[str] = []
+
+        def step(size: Size, reference: Size, kernel: int, stride: int):
+            """Padding, and the sizes behind a convolution."""
+            pads = _pads(reference, kernel, stride, padding != "symmetric")
+            after = tuple(
+                (side + sum(pad) - kernel) // stride + 1
+                for side, pad in zip(size, pads, strict=True)
+            )
+            return sum(pads, ()), after, tuple(-(-side // stride) for side in reference)
+
+        pads, size, reference = step(size, reference, 3, 2)
+        self.stem = ConvNorm(3, stem, 3, 2, 1, list(pads), epsilon)
+        for block in blocks(name):
+            here = f"block{block.number}"
+            found[f"{here}.expand"] = (block.expanded, size)
+            pads, size, reference = step(size, reference, block.kernel, block.stride)
+            found[here] = (block.outputs, size)
+            part = self.layers[-1] == f"{here}.expand"
+            setattr(self, here, MBConv(block, list(pads), epsilon, part))
+            self.steps.append(here)
+            if part or self.layers[-1] == here:
+                break
+        self.stage_channels = tuple(found[layer][0] for layer in self.layers)
+        self.grids = [found[layer][1] for layer in self.layers]
+
+    def forward(self, x):
+        x = F.silu(self.stem(x))
+        maps = []
+        for name in self.steps:
+            x, expanded = getattr(self, name)(x)
+            maps += [expanded] if f"{name}.expand" in self.layers else []
+            maps += [x] if name in self.layers else []
+        return maps
+
+
+def _pads(size: Size, kernel: int, stride: int, same: bool) -> list[tuple[int, int]]:
+    """(before, behind) of both axes."""
+    if not same:
+        return [(kernel // 2, kernel // 2)] * 2
+    whole = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in size)
+    return [(pad // 2, pad - pad // 2) for pad in whole]

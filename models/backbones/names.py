@@ -1,0 +1,131 @@
+"""What tensors are called in the files that people have, and what we call them.
+
+Residual networks have torchvision's names, which timm and Paddle share. EfficientNets have a
+scheme of their own in torchvision, in timm and in efficientnet_pytorch.
+"""
+
+from collections.abc import Callable, Iterable
+
+from models.backbones.catalogue import EFFICIENT, Block, blocks
+
+WRAPPERS = ("module.", "backbone.", "model.", "encoder.")
+VARIANTS = {"padding", "epsilon"}  # the keys of a variant
+LEAVES = {"_mean": "running_mean", "_variance": "running_var"}  # Paddle's → PyTorch's
+
+
+def torch_leaf(key: str) -> str:
+    """Paddle's name of a tensor → PyTorch's; PyTorch's own stay as they are."""
+    stem, _, last = key.rpartition(".")
+    renamed = LEAVES.get(last, last)
+    return f"{stem}.{renamed}" if stem else renamed
+
+
+def unwrapped(keys: Iterable[str]) -> dict[str, str]:
+    """Names → names without what wrappers put before all of them (`module.`, `backbone.`)."""
+    short = {key: key for key in keys}
+    while prefix := next(
+        (w for w in WRAPPERS if short and all(v.startswith(w) for v in short.values())), None
+    ):
+        short = {key: value.removeprefix(prefix) for key, value in short.items()}
+    return short
+
+
+def scheme_of(backbone: str, keys: Iterable[str]) -> str:
+    """Whose names `keys` are: `ours` unless they are known to be another's."""
+    if backbone in EFFICIENT:
+        marks = {"torchvision": "features.", "timm": "conv_stem.", "efficientnet_pytorch": "_conv_"}
+        for scheme, mark in marks.items():
+            if any(key.startswith(mark) for key in keys):
+                return scheme
+    return "ours"
+
+
+def renamed(backbone: str, keys: Iterable[str]) -> dict[str, str]:
+    """Names in a file → ours; the classifier and counters are left out, unknown ones stay."""
+    short = {key: torch_leaf(value) for key, value in unwrapped(keys).items()}
+    scheme = scheme_of(backbone, short.values())
+    drop, modules = ("fc.", "classifier."), {}
+    if scheme != "ours":
+        drop, modules = HEADS[scheme], _modules(backbone, SCHEMES[scheme])
+    result = {}
+    for key, value in short.items():
+        if value.endswith("num_batches_tracked") or value.startswith(drop):
+            continue
+        module, _, leaf = value.rpartition(".")
+        result[key] = f"{modules[module]}.{leaf}" if module in modules else value
+    return result
+
+
+def variant_of(backbone: str, keys: Iterable[str], file: str) -> dict:
+    """What the network of the library that `keys` come from does differently.
+
+    Padding of convolutions and epsilon of batch norms, for `efficientnet.EfficientNet`. timm has
+    both kinds under the same names: the TensorFlow ones by a `file` called tf_….
+    """
+    if backbone not in EFFICIENT:
+        return {}
+    scheme = scheme_of(backbone, unwrapped(keys).values())
+    if scheme == "efficientnet_pytorch":
+        return {"padding": "same_as_trained", "epsilon": 1e-3}
+    if scheme == "timm" and file.startswith("tf_"):
+        return {"padding": "same", "epsilon": 1e-3}
+    large = backbone[-1] in "567" and scheme == "torchvision"
+    return {"padding": "symmetric", "epsilon": 1e-3 if large else 1e-5}
+
+
+def _modules(backbone: str, scheme: Callable[[Block | None], dict]) -> dict[str, str]:
+    """Theirs → ours, for every module that holds tensors."""
+    found = {theirs: ours for ours, theirs in scheme(None).items()}
+    for block in blocks(backbone):
+        for ours, theirs in scheme(block).items():
+            found[theirs] = f"block{block.number}.{ours}"
+    return found
+
+
+def _torchvision(block: Block | None) -> dict[str, str]:
+    if block is None:
+        return {"stem.conv": "features.0.0", "stem.norm": "features.0.1"}
+    root = f"features.{block.stage + 1}.{block.index}.block"
+    names, at = {}, 0
+    if block.expansion > 1:
+        names |= {"expand.conv": f"{root}.0.0", "expand.norm": f"{root}.0.1"}
+        at = 1
+    names |= {"depthwise.conv": f"{root}.{at}.0", "depthwise.norm": f"{root}.{at}.1"}
+    names |= {"squeeze": f"{root}.{at + 1}.fc1", "excite": f"{root}.{at + 1}.fc2"}
+    return names | {"project.conv": f"{root}.{at + 2}.0", "project.norm": f"{root}.{at + 2}.1"}
+
+
+def _timm(block: Block | None) -> dict[str, str]:
+    if block is None:
+        return {"stem.conv": "conv_stem", "stem.norm": "bn1"}
+    root = f"blocks.{block.stage}.{block.index}"
+    names = {"squeeze": f"{root}.se.conv_reduce", "excite": f"{root}.se.conv_expand"}
+    steps = [("depthwise", "conv_dw"), ("project", "conv_pw")]
+    if block.expansion > 1:
+        steps = [("expand", "conv_pw"), ("depthwise", "conv_dw"), ("project", "conv_pwl")]
+    for i, (ours, theirs) in enumerate(steps, 1):
+        names |= {f"{ours}.conv": f"{root}.{theirs}", f"{ours}.norm": f"{root}.bn{i}"}
+    return names
+
+
+def _efficientnet_pytorch(block: Block | None) -> dict[str, str]:
+    if block is None:
+        return {"stem.conv": "_conv_stem", "stem.norm": "_bn0"}
+    root = f"_blocks.{block.number - 1}"
+    names = {"squeeze": f"{root}._se_reduce", "excite": f"{root}._se_expand"}
+    steps = [("depthwise", 1), ("project", 2)]
+    for ours, i in [("expand", 0), *steps] if block.expansion > 1 else steps:
+        names |= {f"{ours}.conv": f"{root}._{ours}_conv", f"{ours}.norm": f"{root}._bn{i}"}
+    return names
+
+
+SCHEMES = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "efficientnet_pytorch": _efficientnet_pytorch,
+}
+HEADS = {
+    "torchvision": ("features.8.", "classifier."),
+    "timm": ("conv_head.", "bn2.", "classifier."),
+    "efficientnet_pytorch": ("_conv_head.", "_bn1.", "_fc."),
+}

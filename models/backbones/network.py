@@ -1,0 +1,70 @@
+"""A backbone as a frozen network of Paddle layers, and the tensors in it by name.
+
+Names are those of PyTorch's tensors (`running_mean`); residual networks have torchvision's,
+EfficientNets those of `efficientnet.py`.
+"""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from models.backbones.catalogue import RESIDUAL, all_layers
+from models.backbones.names import torch_leaf
+
+
+def build(
+    backbone: str, layers: Sequence[str], size: tuple[int, int], variant: dict | None = None
+) -> nn.Layer:
+    """Pictures [B,3,H,W] of `size` → maps of `layers`, [B,C_i,h_i,w_i]; all weights are zero.
+
+    The network has `stage_channels` (the C_i) and `grids` (the (h_i,w_i)), and ends with the last
+    of `layers`. `variant` is what the weights' library does differently (see `names.variant_of`).
+    ValueError where `layers` are not some of `catalogue.all_layers`, in their order.
+    """
+    known = all_layers(backbone)
+    if not layers or list(layers) != [name for name in known if name in layers]:
+        raise ValueError(f"{backbone} has no layers {', '.join(layers)} in this order")
+    with _zeros():
+        if backbone in RESIDUAL:
+            from models.backbones.resnet import ResNet
+
+            network = ResNet(backbone, layers, size)
+        else:
+            from models.backbones.efficientnet import EfficientNet
+
+            network = EfficientNet(backbone, layers, size, **(variant or {}))
+    network.eval()
+    for parameter in network.parameters():
+        parameter.stop_gradient = True
+    return network
+
+
+def full_shapes(backbone: str) -> dict[str, tuple[int, ...]]:
+    """Tensor names and shapes of the whole network, classifier excepted."""
+    network = build(backbone, all_layers(backbone)[-1:], (224, 224))
+    return {torch_leaf(key): tuple(t.shape) for key, t in network.state_dict().items()}
+
+
+def set_weights(network: nn.Layer, state: dict[str, np.ndarray]) -> None:
+    """Fill `network` from arrays by name; those it has no use for stay out."""
+    with paddle.no_grad():
+        for key, tensor in network.state_dict().items():
+            tensor.set_value(np.asarray(state[torch_leaf(key)]).astype("float32"))
+
+
+def get_weights(network: nn.Layer) -> dict[str, np.ndarray]:
+    """Arrays of `network` by name."""
+    return {torch_leaf(key): tensor.numpy() for key, tensor in network.state_dict().items()}
+
+
+@contextmanager
+def _zeros():
+    """Layers built meanwhile hold zeros: random values would only cost time."""
+    nn.initializer.set_global_initializer(nn.initializer.Constant(0.0))
+    try:
+        yield
+    finally:
+        nn.initializer.set_global_initializer(None)

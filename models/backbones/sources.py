@@ -1,0 +1,162 @@
+"""Where a backbone's weights come from: named, found, cached, downloaded, embedded or random."""
+
+import hashlib
+import logging
+import os
+import tempfile
+import threading
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UsageError, WorkError
+from common.files import save_arrays, writable_folder
+from models.backbones import catalogue, weights
+from models.backbones.weights import ENDINGS, MODELS, Weights
+
+logger = logging.getLogger(__name__)
+
+EMBEDDED = {"resnet18": MODELS / "weights" / "resnet18_tinyimagenet.safetensors"}
+SECONDS = 8.0  # until an answer of the server; a machine without a network is told within ten
+_refused: dict[str, str] = {}  # addresses that this process need not ask again, and why
+
+
+def find(backbone: str, wanted: str | None = None) -> Weights:
+    """The weights that `wanted` names: a path, auto (or None), embedded or random.
+
+    auto: `models/<backbone>.*`, else the cache, else the official file, downloaded; without a
+    network the embedded ones, where there are any, and WorkError where there are none.
+    """
+    if wanted in (None, "auto"):
+        return _found(backbone) or _official(backbone)
+    if wanted == "embedded":
+        return _embedded(backbone)
+    if wanted == "random":
+        return _random(backbone)
+    return weights.load(Path(wanted), backbone, "--pretrained_backbone")
+
+
+def home() -> Path:
+    """The folder that downloaded weights are kept in: PADIM_HOME, else in the user's cache."""
+    if named := os.environ.get("PADIM_HOME"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "padim-paddle"
+
+
+def _found(backbone: str) -> Weights | None:
+    local = sorted(path for end in ENDINGS if (path := MODELS / f"{backbone}{end}").is_file())
+    if len(local) > 1:
+        names = ", ".join(path.name for path in local)
+        raise UsageError(f"models/ holds {names}; which? Keep one, or name it")
+    if local:
+        return weights.load(local[0], backbone, f"found at models/{local[0].name}")
+    cached = _cached(backbone)
+    return weights.load(cached, backbone, f"cache, {cached}") if cached.is_file() else None
+
+
+def _cached(backbone: str) -> Path:
+    return home() / catalogue.url(backbone).rpartition("/")[2].replace(".pth", ".safetensors")
+
+
+def _embedded(backbone: str) -> Weights:
+    if backbone not in EMBEDDED:
+        raise UsageError(
+            f"--pretrained_backbone embedded: there are embedded weights of "
+            f"{', '.join(EMBEDDED)} only, not of {backbone}"
+        )
+    return weights.load(EMBEDDED[backbone], backbone, "embedded")
+
+
+def _official(backbone: str) -> Weights:
+    url, target = catalogue.url(backbone), _cached(backbone)
+    by_hand = f"download {url} and put it at models/{backbone}.pth, or name it"
+    try:
+        if url in _refused:
+            raise UnreachableError(_refused[url])
+        logger.info("%s: downloading %s", backbone, url)
+        _download(url, backbone, target)
+    except UnreachableError as error:
+        _refused[url] = str(error)
+        reason = f"{url} cannot be downloaded ({error})"
+        if backbone not in EMBEDDED:
+            raise WorkError(f"{reason}; {by_hand} by --pretrained_backbone") from error
+        logger.warning("%s: the embedded weights are used; for better ones %s", reason, by_hand)
+        return _embedded(backbone)
+    return weights.load(target, backbone, f"downloaded from {url}")
+
+
+class UnreachableError(Exception):
+    """The network does not give a file."""
+
+
+def _download(url: str, backbone: str, target: Path) -> None:
+    """Fetch, check and convert to safetensors; UnreachableError where the network fails."""
+    folder = writable_folder(target.parent, "PADIM_HOME")
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        fetched = Path(temporary) / url.rpartition("/")[2]
+        try:
+            _fetch(url, fetched)
+        except OSError as error:
+            raise UnreachableError(str(error)) from error
+        expected = url.rpartition("-")[2].removesuffix(".pth")
+        found = weights.sha256(fetched)
+        if not found.startswith(expected):
+            raise WorkError(f"{url}: SHA-256 {found} does not begin with {expected}; try again")
+        state, variant = weights.read_as(fetched, backbone, fetched.name)
+    save_arrays(target, state, weights.metadata(variant))
+
+
+def _fetch(url: str, path: Path) -> None:
+    """OSError where the network, or the disk, fails."""
+    from tqdm import tqdm
+
+    answer = _open(url)
+    total = int(answer.headers.get("Content-Length") or 0) or None
+    bar = tqdm(total=total, unit="B", unit_scale=True, desc="download", disable=None)
+    with answer, path.open("wb") as file, bar:
+        while block := answer.read(2**20):
+            file.write(block)
+            bar.update(len(block))
+    if total is not None and path.stat().st_size != total:
+        raise OSError(f"{path.stat().st_size} of {total} bytes came")
+
+
+def _open(url: str):
+    """`urlopen`, given up after SECONDS in all, however many addresses the server has."""
+    outcome = []
+
+    def ask():
+        try:
+            outcome.append(urllib.request.urlopen(url, timeout=SECONDS))
+        except Exception as error:  # handed to the other thread
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    if not outcome:
+        raise OSError(f"no answer within {SECONDS:.0f} s")
+    if isinstance(outcome[0], Exception):
+        raise OSError(str(outcome[0])) from outcome[0]
+    return outcome[0]
+
+
+def _random(backbone: str) -> Weights:
+    """Seeded: the same on every machine."""
+    from models.backbones.network import full_shapes
+
+    logger.warning("RANDOM weights of %s: for tests and comparisons, they know nothing", backbone)
+    rng, state = np.random.default_rng(0), {}
+    for key, shape in full_shapes(backbone).items():
+        if len(shape) > 1:
+            array = rng.standard_normal(shape, np.float32) / np.float32(np.prod(shape[1:]) ** 0.5)
+        elif key.endswith(".bias"):
+            array = rng.standard_normal(shape, np.float32) / 10
+        else:
+            # Norms that shrink, so that a hundred residual layers do not make maps explode.
+            scale = 0.6 if key.endswith(".weight") else float(key.endswith("running_var"))
+            array = np.full(shape, scale, np.float32)
+        state[key] = array
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in state.values())).hexdigest()
+    return Weights(state, "random", digest, "random", {})

@@ -1,0 +1,162 @@
+"""Where weights come from: the cache, a download, a folder, a seed."""
+
+import hashlib
+import io
+import threading
+import time
+from email.message import Message
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from common.errors import UsageError, WorkError
+from models.backbones import catalogue, sources, weights
+from models.backbones.network import full_shapes
+
+
+@pytest.fixture(scope="module")
+def whole():
+    rng = np.random.default_rng(0)
+    shapes = full_shapes("resnet18")
+    return {key: np.abs(rng.standard_normal(s, np.float32)) for key, s in shapes.items()}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MODELS", tmp_path / "models")
+    monkeypatch.setenv("PADIM_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+class Answer(io.BytesIO):
+    def __init__(self, content: bytes, length: int | None = None):
+        super().__init__(content)
+        self.headers = Message()
+        self.headers["Content-Length"] = str(len(content) if length is None else length)
+
+
+@pytest.fixture
+def server(whole, tmp_path, monkeypatch):
+    """Gives resnet18's weights for every address; the addresses that were asked for."""
+    save_file(whole, tmp_path / "served")
+    content = (tmp_path / "served").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    monkeypatch.setitem(catalogue.URLS, "resnet18", f"resnet18-{digest}.pth")
+    asked = []
+
+    def serve(url):
+        asked.append(url)
+        return Answer(content)
+
+    monkeypatch.setattr(sources, "_open", serve)
+    return asked
+
+
+def test_official_weights_are_downloaded_once_and_kept_converted(home, server, whole):
+    found = sources.find("resnet18")
+    assert server == [catalogue.url("resnet18")]
+    assert found.origin == f"downloaded from {server[0]}"
+    again = sources.find("resnet18", "auto")
+    assert len(server) == 1 and again.origin.startswith("cache, ")
+    (kept,) = home.iterdir()
+    assert kept.suffix == ".safetensors" and kept.name == again.name
+    for key, array in again.state.items():
+        assert array.dtype == np.float32 and np.array_equal(array, whole[key])
+
+
+def test_a_file_of_another_hash_is_refused_and_not_kept(home, server, monkeypatch):
+    monkeypatch.setitem(catalogue.URLS, "resnet18", "resnet18-00000000.pth")
+    with pytest.raises(WorkError, match="SHA-256 .* does not begin with 00000000"):
+        sources.find("resnet18")
+    assert not list(home.iterdir())
+
+
+def test_a_download_that_breaks_off_is_no_file(home, server, monkeypatch, caplog):
+    monkeypatch.setattr(sources, "_open", lambda url: Answer(b"half", length=8))
+    assert sources.find("resnet18").origin == "embedded"
+    assert "4 of 8 bytes" in caplog.text and not list(home.iterdir())
+
+
+def test_without_a_network_the_address_and_the_place_are_named(home):
+    """The fixture no_network is in force."""
+    with pytest.raises(WorkError) as error:
+        sources.find("wide_resnet50_2")
+    for word in ("wide_resnet50_2-95faca4d.pth", "models/wide_resnet50_2.pth", "no network"):
+        assert word in str(error.value)
+
+
+def test_a_process_asks_in_vain_only_once(home, monkeypatch):
+    asked = []
+
+    def refuse(url):
+        asked.append(url)
+        raise OSError("no route")
+
+    monkeypatch.setattr(sources, "_open", refuse)
+    assert [sources.find("resnet18").origin for _ in range(3)] == ["embedded"] * 3
+    assert len(asked) == 1
+
+
+def test_a_server_that_does_not_answer_is_given_up(monkeypatch):
+    monkeypatch.undo()  # the fixture no_network
+    monkeypatch.setattr(sources, "SECONDS", 0.2)
+    done = threading.Event()
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: done.wait(20))
+    start = time.perf_counter()
+    with pytest.raises(OSError, match="no answer within"):
+        sources._open("https://example.invalid/x")
+    done.set()
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("ending", [".pth", ".pdparams", ".safetensors"])
+def test_a_file_in_models_is_found_whatever_its_ending(home, whole, ending):
+    models = sources.MODELS
+    models.mkdir()
+    save_file(whole, models / f"resnet18{ending}")
+    assert sources.find("resnet18").origin == f"found at models/resnet18{ending}"
+
+
+def test_two_files_in_models_are_one_too_many(home, whole):
+    sources.MODELS.mkdir()
+    for ending in (".pth", ".safetensors"):
+        save_file(whole, sources.MODELS / f"resnet18{ending}")
+    with pytest.raises(UsageError, match=r"resnet18\.pth, resnet18\.safetensors"):
+        sources.find("resnet18")
+
+
+def test_embedded_weights_are_of_resnet18_only():
+    assert sources.find("resnet18", "embedded").origin == "embedded"
+    with pytest.raises(UsageError, match="resnet18 only, not of resnet50"):
+        sources.find("resnet50", "embedded")
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_b0"])
+def test_random_weights_are_seeded_and_say_so(backbone, caplog):
+    one, other = (sources.find(backbone, "random") for _ in range(2))
+    assert "RANDOM" in caplog.text and one.sha256 == other.sha256
+    assert {key: array.shape for key, array in one.state.items()} == full_shapes(backbone)
+    assert all(np.array_equal(one.state[key], other.state[key]) for key in one.state)
+
+
+def test_what_was_converted_keeps_its_variant(tmp_path):
+    variant = {"padding": "same_as_trained", "epsilon": 1e-3}
+    shapes = full_shapes("efficientnet_b0")
+    state = {key: np.ones(shape, np.float32) for key, shape in shapes.items()}
+    weights.save_half(state, tmp_path / "w.safetensors", variant)
+    assert weights.load(tmp_path / "w.safetensors", "efficientnet_b0", "x").variant == variant
+
+
+def test_metadata_that_is_damaged_is_named(tmp_path, whole):
+    save_file(whole, tmp_path / "w.safetensors", {"variant": '{"colour": 1}'})
+    with pytest.raises(WorkError, match=r"w\.safetensors: damaged metadata .*colour"):
+        weights.load(tmp_path / "w.safetensors", "resnet18", "x")
+
+
+def test_the_cache_is_below_the_users_unless_it_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("PADIM_HOME", str(tmp_path))
+    assert sources.home() == tmp_path
+    monkeypatch.delenv("PADIM_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert sources.home() == tmp_path / "cache/padim-paddle"
