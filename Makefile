@@ -20,7 +20,7 @@ MODE ?= lite_train_lite_infer
 demo: $(VENV)/installed
 	$(BIN)/python -m datasets.demo --save_path $(DEMO)/data
 	$(BIN)/python train.py --data_path $(DEMO)/data --save_path $(DEMO)/output \
-		--log_dir $(DEMO)/logs --val True --save_picture True --num_pictures 12
+		--log_dir $(DEMO)/logs --pretrained_backbone embedded --val True --save_picture True --num_pictures 12
 	$(BIN)/python predict.py --picture_path $(DEMO)/data/flange/test/rust/000.png \
 		--model_path $(DEMO)/output/flange --save_path $(DEMO)/prediction.png
 	$(BIN)/python -m evaluation.summary $(DEMO)/output
@@ -43,6 +43,8 @@ tipc: $(VENV)/installed-dev
 	$(TIPC)/prepare.sh $(CONFIGS)/train_infer_python.txt $(MODE)
 	$(TIPC)/test_train_inference_python.sh $(CONFIGS)/train_infer_python.txt $(MODE)
 	$(BIN)/python test_tipc/compare_results.py
+	test $(MODE) != lite_train_lite_infer || \
+		$(TIPC)/test_train_inference_python.sh $(CONFIGS)/train_infer_python_efficientnet_b0.txt $(MODE)
 	$(TIPC)/prepare.sh $(CONFIGS)/paddle2onnx_infer_python.txt $(MODE)
 	$(TIPC)/test_paddle2onnx.sh $(CONFIGS)/paddle2onnx_infer_python.txt $(MODE)
 	$(TIPC)/test_ptq_inference_python.sh $(CONFIGS)/ptq_infer_python.txt $(MODE)
