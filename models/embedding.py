@@ -36,9 +36,7 @@ class PatchEmbedding:
     @classmethod
     def draw(cls, stage_channels: Sequence[int], dims: int, seed: int) -> "PatchEmbedding":
         """A draw of `dims` channels by `seed`; kept with the model, never drawn again."""
-        total = sum(stage_channels)
-        if not 1 <= dims <= total:
-            raise ValueError(f"dims must be 1…{total} (the channels there are), got {dims}")
+        total = _require(dims, stage_channels)
         chosen = np.random.default_rng(seed).permutation(total)[:dims]
         return cls(stage_channels, np.sort(chosen))
 
@@ -82,9 +80,7 @@ class SemiOrthogonalEmbedding:
     @classmethod
     def draw(cls, stage_channels: Sequence[int], dims: int, seed: int) -> "SemiOrthogonalEmbedding":
         """The first `dims` columns of a random orthogonal matrix (QR of a Gaussian one)."""
-        total = sum(stage_channels)
-        if not 1 <= dims <= total:
-            raise ValueError(f"dims must be 1…{total} (the channels there are), got {dims}")
+        total = _require(dims, stage_channels)
         gaussian = np.random.default_rng(seed).standard_normal((total, dims))
         q, r = np.linalg.qr(gaussian)
         # The signs make the draw uniform over all such matrices (Mezzadri 2007).
@@ -101,6 +97,14 @@ class SemiOrthogonalEmbedding:
     def stages(self, grids: Sequence[Grid]) -> list[tuple[int, Grid]]:
         """One: (d, the finest grid)."""
         return [(self.dims, tuple(grids[0]))]
+
+
+def _require(dims: int, stage_channels: Sequence[int]) -> int:
+    """How many channels there are; ValueError where `dims` of them cannot be had."""
+    total = sum(stage_channels)
+    if not 1 <= dims <= total:
+        raise ValueError(f"dims must be 1…{total} (the channels there are), got {dims}")
+    return total
 
 
 def draw(

@@ -123,6 +123,15 @@ func_option() { # KEY: the option that the first line with this key gives
     func_set_params "$1" "$(func_value_of "$1")"
 }
 
+func_start() { # NAME SAVE_KEY: sets `save`, and the logs' places; what an earlier run left goes
+    save=$(func_value_of "$2")
+    func_require_below "$save" test_tipc/output
+    log_path=$log_path/$1
+    status_log=$log_path/results_$1.log
+    rm -rf "$log_path" "$save"
+    mkdir -p "$log_path"
+}
+
 func_missing() { # WHAT: why this machine cannot do it, or nothing
     awk -F '\t' -v what="$1" '$1 == what { print $2 }' <<< "$machine"
 }

@@ -10,12 +10,7 @@ func_require_line 5 2onnx
 func_require_keys export 2onnx --model_path --save_dir inference --input_file compare
 func_know_machine
 
-save=$(func_value_of --save_dir)
-log_path=$log_path/paddle2onnx
-status_log=$log_path/results_paddle2onnx.log
-func_require_below "$save" test_tipc/output
-rm -rf "$log_path" "$save"
-mkdir -p "$log_path"
+func_start paddle2onnx --save_dir
 
 func_kind() { # NAME EXPORT SUFFIX: export one kind of graph, and judge with it
     local reason=""

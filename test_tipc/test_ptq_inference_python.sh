@@ -11,14 +11,9 @@ func_require_keys norm_export quant_export --model_path --quantize --save_dir in
     --cpu_threads --batch_size --input_file compare
 func_know_machine
 
-save=$(func_value_of --save_dir)
 threads_list=$(func_value_of --cpu_threads)
 batch_list=$(func_value_of --batch_size)
-log_path=$log_path/ptq
-status_log=$log_path/results_ptq.log
-func_require_below "$save" test_tipc/output
-rm -rf "$log_path" "$save"
-mkdir -p "$log_path"
+func_start ptq --save_dir
 
 func_kind() { # PRECISION EXPORT...: export one kind of graph, and judge with it
     local threads batch reason=""

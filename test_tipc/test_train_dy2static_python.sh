@@ -11,14 +11,9 @@ func_require_line 7 dynamic
 [ "$mode" != whole_infer ] || func_die "mode $mode: this chain trains"
 func_require_keys train --data_path --save_path dynamic static predict --input_file compare
 
-save=$(func_value_of --save_path)
 pictures=$(func_value_of --input_file)
 category=$(basename "$(dirname "$pictures")")
-log_path=$log_path/dy2static
-status_log=$log_path/results_dy2static.log
-func_require_below "$save" test_tipc/output
-rm -rf "$log_path" "$save"
-mkdir -p "$log_path"
+func_start dy2static --save_path
 
 for way in dynamic static; do
     func_command "$python" "$(func_value_of train)" "$(func_value_of $way)" \
