@@ -38,7 +38,7 @@ def parse_options():
         type=Path,
         metavar="DIR",
         help="write an int8 graph for `infer.py --precision int8`, calibrated on good pictures: "
-        "32 at most of those in DIR, evenly chosen",
+        "32 at most of those in DIR, evenly chosen (residual networks only)",
     )
     parser.add_argument(
         "--format",

@@ -139,7 +139,8 @@ class PaDiM:
         if there is not None and need > 0.9 * there:
             raise UsageError(
                 f"--img_size {self.size[0]}x{self.size[1]} with --dims {self.embedding.dims} needs "
-                f"{need / 1e9:.1f} GB of statistics, there are {there / 1e9:.1f} GB; lower either"
+                f"{need / 1e9:.1f} GB of statistics, there are {there / 1e9:.1f} GB; lower "
+                "it, or keep fewer channels (--dims, --layers)"
             )
 
     @property

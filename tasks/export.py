@@ -12,6 +12,7 @@ from datasets.loader import Loader
 from datasets.samples import Sample, pictures_in
 from datasets.transforms import BadPictureError, Preprocessing
 from models import load_detector
+from models.backbones.catalogue import RESIDUAL
 from models.options import find_model
 from tasks.runs import log_weights, read_record
 
@@ -25,7 +26,11 @@ def export_model(options, backbone: str | None) -> int:
     path = find_model(options.model_path, Path("output"), options.category)
     record, preprocessing = read_record(path)
     _agree(record, options, backbone, path)
-    calibration = None if options.quantize is None else _calibration(options, preprocessing)
+    calibration = (
+        None
+        if options.quantize is None
+        else _calibration(options, record["backbone"], preprocessing)
+    )
     folder = writable_folder(options.save_dir, "--save_dir")
     log_weights(record)
     from models.export import export  # after the checks: it imports Paddle
@@ -39,10 +44,12 @@ def export_model(options, backbone: str | None) -> int:
     return 0
 
 
-def _calibration(options, preprocessing: Preprocessing) -> np.ndarray:
+def _calibration(options, backbone: str, preprocessing: Preprocessing) -> np.ndarray:
     """Pictures to quantise with, normalised float32 [B,3,H,W]."""
     if options.fused or options.format == "onnx":
         raise UsageError("--quantize writes model.pdmodel alone; leave out --fused, --format onnx")
+    if backbone not in RESIDUAL:
+        raise UsageError(f"--quantize: int8 is for residual networks, not {backbone}")
     if not options.quantize.is_dir():
         raise UsageError(f"--quantize {options.quantize}: no such folder")
     paths = pictures_in(options.quantize, recursive=True)

@@ -164,5 +164,6 @@ def _draw(pictures: dict[Path, np.ndarray], tested, detector, folder: Path) -> N
 
 
 def _about(record: dict, path: Path) -> dict:
-    keys = ("method", "backbone", "layers", "weights", "dims", "seed", "n", "image_size")
+    keys = ("method", "backbone", "layers", "weights", "variant", "reduction", "dims", "seed")
+    keys += ("n", "image_size")
     return {"path": str(path), **{key: record[key] for key in keys if key in record}}

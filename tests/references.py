@@ -12,7 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from models.backbones.catalogue import BACKBONES, RESIDUAL, RESIDUAL_LAYERS, blocks, preset
+from models.backbones.catalogue import (
+    BACKBONES,
+    RESIDUAL,
+    RESIDUAL_LAYERS,
+    all_layers,
+    blocks,
+    preset,
+)
 from models.backbones.names import renamed
 
 PATH = Path(__file__).resolve().parent / "data" / "backbones.npz"
@@ -29,12 +36,14 @@ CASES = [
 ]
 
 
-def layers_of(backbone: str) -> tuple[str, ...]:
-    """The layers that are compared: all that people use, and the deepest."""
+def layers_of(backbone: str, library: str) -> tuple[str, ...]:
+    """The layers that are compared: all presets, an expansion, and the deepest."""
     if backbone in RESIDUAL:
         return RESIDUAL_LAYERS
     chosen = {*preset(backbone, "first"), *preset(backbone, "middle"), *preset(backbone, "last")}
-    return tuple(f"block{b.number}" for b in blocks(backbone) if f"block{b.number}" in chosen)
+    last = blocks(backbone)[-1].number
+    chosen |= {f"block{last}"} | ({f"block{last}.expand"} if library == "torchvision" else set())
+    return tuple(layer for layer in all_layers(backbone) if layer in chosen)
 
 
 def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -87,7 +96,10 @@ def theirs(backbone: str, library: str, file: str):
         found = found[1:-1]
     if library != "efficientnet_pytorch":
         found = [block for stage in found for block in stage]
-    return network.eval(), {f"block{i}": block for i, block in enumerate(found, 1)}
+    modules = {f"block{i}": block for i, block in enumerate(found, 1)}
+    if library == "torchvision":
+        modules |= {f"{name}.expand": block.block[0] for name, block in modules.items()}
+    return network.eval(), modules
 
 
 def reference_of(backbone: str, library: str, file: str) -> dict[str, np.ndarray]:
@@ -96,7 +108,7 @@ def reference_of(backbone: str, library: str, file: str) -> dict[str, np.ndarray
 
     network, modules = theirs(backbone, library, file)
     maps = {}
-    for layer in layers_of(backbone):
+    for layer in layers_of(backbone, library):
         modules[layer].register_forward_hook(
             lambda _, __, output, layer=layer: maps.update({layer: sampled(output.numpy())})
         )

@@ -28,7 +28,7 @@ def seeded(network) -> dict:
 
 @pytest.mark.parametrize(("backbone", "library", "file"), CASES)
 def test_layers_are_those_of_the_reference(backbone, library, file):
-    layers = layers_of(backbone)
+    layers = layers_of(backbone, library)
     marks = {"torchvision": "features.", "timm": "conv_stem.", "efficientnet_pytorch": "_conv_"}
     variant = names.variant_of(backbone, [f"{marks[library]}x"], file)
     network = build(backbone, layers, (SIDE, SIDE), variant)
@@ -190,6 +190,7 @@ def test_names_of_every_library_are_known(theirs, ours, wrapper):
         ("features.0.0.weight", "features.8.0.weight", "classifier.1.bias"),
         ("conv_stem.weight", "conv_head.weight", "bn2.running_mean", "classifier.weight"),
         ("_conv_stem.weight", "_conv_head.weight", "_bn1.weight", "_fc.bias"),
+        ("backbone.conv_stem.weight", "classifier.weight", "_orig_mod.conv_head.weight"),
         ("features.0.0.weight", "features.0.1.num_batches_tracked"),
     ],
 )
@@ -205,6 +206,7 @@ def test_the_head_and_counters_are_left_out(keys):
         ("efficientnet_b5", "features.0.0.weight", "x.pth", ("symmetric", 1e-3)),
         ("efficientnet_b5", "conv_stem.weight", "efficientnet_b5.pth", ("symmetric", 1e-5)),
         ("efficientnet_b5", "conv_stem.weight", "tf_efficientnet_b5.pth", ("same", 1e-3)),
+        ("efficientnet_b7", "conv_stem.weight", "model.safetensors", ("same", 1e-3)),
         ("efficientnet_b5", "module._conv_stem.weight", "x.pth", ("same_as_trained", 1e-3)),
     ],
 )

@@ -134,3 +134,11 @@ def test_the_static_graph_computes_what_dygraph_computes():
     assert [stage.shape[1] for stage in static] == [64, 128, 256]
     for one, other in zip(static, dygraph, strict=True):
         assert np.linalg.norm(one - other) / np.linalg.norm(other) < 1e-4
+
+
+def test_a_record_from_before_other_backbones_still_loads(detector):
+    arrays, record = detector.state()
+    older = {key: value for key, value in record.items() if key not in ("variant", "reduction")}
+    again = type(detector).from_state(arrays, older, device="cpu")
+    images = pictures(1)
+    np.testing.assert_array_equal(again.score(images).image, detector.score(images).image)

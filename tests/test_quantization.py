@@ -127,7 +127,7 @@ def test_no_more_calibration_pictures_are_taken_than_needed(tmp_path, monkeypatc
     for i in range(33):
         Image.new("RGB", (40, 40), (i, 0, 0)).save(tmp_path / f"{i:02}.png")
     options = SimpleNamespace(quantize=tmp_path, fused=False, format="paddle")
-    images = _calibration(options, Preprocessing(32, (32, 32), (0, 0, 0), (1, 1, 1)))
+    images = _calibration(options, "resnet18", Preprocessing(32, (32, 32), (0, 0, 0), (1, 1, 1)))
     assert len(images) == 32
     assert len({float(image[0, 0, 0]) for image in images}) == 32
 

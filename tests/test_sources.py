@@ -1,6 +1,7 @@
 """Where weights come from: the cache, a download, a folder, a seed."""
 
 import hashlib
+import http.client
 import io
 import threading
 import time
@@ -69,13 +70,41 @@ def test_a_file_of_another_hash_is_refused_and_not_kept(home, server, monkeypatc
     monkeypatch.setitem(catalogue.URLS, "resnet18", "resnet18-00000000.pth")
     with pytest.raises(WorkError, match="SHA-256 .* does not begin with 00000000"):
         sources.find("resnet18")
-    assert not list(home.iterdir())
+    assert not home.exists()
 
 
 def test_a_download_that_breaks_off_is_no_file(home, server, monkeypatch, caplog):
     monkeypatch.setattr(sources, "_open", lambda url: Answer(b"half", length=8))
     assert sources.find("resnet18").origin == "embedded"
-    assert "4 of 8 bytes" in caplog.text and not list(home.iterdir())
+    assert "4 of 8 bytes" in caplog.text and not home.exists()
+
+
+@pytest.mark.parametrize("error", [http.client.IncompleteRead(b"x"), TimeoutError("slow")])
+def test_a_network_that_fails_midway_is_one_that_fails(home, server, monkeypatch, caplog, error):
+    class Broken(Answer):
+        def read(self, *_):
+            raise error
+
+    monkeypatch.setattr(sources, "_open", lambda url: Broken(b"x"))
+    assert sources.find("resnet18").origin == "embedded"
+    assert "cannot be downloaded" in caplog.text
+
+
+def test_without_a_place_to_keep_them_weights_are_used_all_the_same(
+    home, server, tmp_path, monkeypatch, caplog
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PADIM_HOME", str(tmp_path / "file" / "home"))
+    assert sources.find("resnet18").origin.startswith("downloaded from")
+    assert "PADIM_HOME" in caplog.text and "not kept" in caplog.text
+
+
+def test_a_damaged_cache_names_what_to_delete(home, server):
+    sources.find("resnet18")
+    (kept,) = home.iterdir()
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(WorkError, match=f"delete .*{kept.name}"):
+        sources.find("resnet18")
 
 
 def test_without_a_network_the_address_and_the_place_are_named(home):
@@ -148,9 +177,18 @@ def test_what_was_converted_keeps_its_variant(tmp_path):
     assert weights.load(tmp_path / "w.safetensors", "efficientnet_b0", "x").variant == variant
 
 
-def test_metadata_that_is_damaged_is_named(tmp_path, whole):
-    save_file(whole, tmp_path / "w.safetensors", {"variant": '{"colour": 1}'})
-    with pytest.raises(WorkError, match=r"w\.safetensors: damaged metadata .*colour"):
+@pytest.mark.parametrize(
+    ("variant", "word"),
+    [
+        ('{"colour": 1}', "colour"),
+        ('{"padding": "none", "epsilon": 0.001}', "padding 'none'"),
+        ('{"padding": "same", "epsilon": "x"}', "epsilon 'x'"),
+        ("{", "Expecting"),
+    ],
+)
+def test_metadata_that_is_damaged_is_named(tmp_path, whole, variant, word):
+    save_file(whole, tmp_path / "w.safetensors", {"variant": variant})
+    with pytest.raises(WorkError, match=rf"w\.safetensors: damaged metadata .*{word}"):
         weights.load(tmp_path / "w.safetensors", "resnet18", "x")
 
 

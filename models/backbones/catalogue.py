@@ -51,6 +51,10 @@ PRESETS = ("first", "middle", "last")
 # How channels become fewer: see models/embedding.py.
 REDUCTIONS = ("random", "semi_orthogonal", "none")
 
+# How an EfficientNet's convolutions pad: as PyTorch's do; as TensorFlow's do ("SAME"), for the
+# pictures at hand or for those of the size that the network was trained on.
+PADDINGS = ("symmetric", "same", "same_as_trained")
+
 BACKBONES = (*RESIDUAL, *EFFICIENT)
 
 _OFFICIAL = "https://download.pytorch.org/models/"

@@ -5,11 +5,8 @@ from collections.abc import Sequence
 from paddle import nn
 from paddle.nn import functional as F  # noqa: N812 - its usual name
 
-from models.backbones.catalogue import EFFICIENT, STEM, Block, blocks, rounded
+from models.backbones.catalogue import EFFICIENT, PADDINGS, STEM, Block, blocks, rounded
 
-# How convolutions of stride 2 pad: as PyTorch's networks do; as TensorFlow does ("SAME"), for the
-# pictures at hand or for those of the size that the network was trained on.
-PADDINGS = ("symmetric", "same", "same_as_trained")
 Size = tuple[int, int]
 
 
@@ -72,6 +69,8 @@ class EfficientNet(nn.Layer):
         epsilon: float = 1e-5,
     ):
         super().__init__()
+        if padding not in PADDINGS:
+            raise ValueError(f"padding {padding!r} is not one of {', '.join(PADDINGS)}")
         self.layers = tuple(layers)
         found: dict[str, tuple[int, Size]] = {}
         reference = size if padding == "same" else (EFFICIENT[name][2],) * 2

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 
 from models.backbones.catalogue import EFFICIENT, Block, blocks
 
-WRAPPERS = ("module.", "backbone.", "model.", "encoder.")
-VARIANTS = {"padding", "epsilon"}  # the keys of a variant
+WRAPPERS = ("module.", "backbone.", "model.", "encoder.", "_orig_mod.")
 LEAVES = {"_mean": "running_mean", "_variance": "running_var"}  # Paddle's → PyTorch's
 
 
@@ -21,12 +20,16 @@ def torch_leaf(key: str) -> str:
 
 
 def unwrapped(keys: Iterable[str]) -> dict[str, str]:
-    """Names → names without what wrappers put before all of them (`module.`, `backbone.`)."""
-    short = {key: key for key in keys}
-    while prefix := next(
-        (w for w in WRAPPERS if short and all(v.startswith(w) for v in short.values())), None
-    ):
-        short = {key: value.removeprefix(prefix) for key, value in short.items()}
+    """Names → names without what wrappers put before them (`module.`, `backbone.`).
+
+    A head that stands outside the wrapped network has no such prefix.
+    """
+    short = {}
+    for key in keys:
+        name = key
+        while prefix := next((w for w in WRAPPERS if name.startswith(w)), None):
+            name = name.removeprefix(prefix)
+        short[key] = name
     return short
 
 
@@ -60,14 +63,15 @@ def variant_of(backbone: str, keys: Iterable[str], file: str) -> dict:
     """What the network of the library that `keys` come from does differently.
 
     Padding of convolutions and epsilon of batch norms, for `efficientnet.EfficientNet`. timm has
-    both kinds under the same names: the TensorFlow ones by a `file` called tf_….
+    both kinds under the same names: TensorFlow's come in a `file` called tf_…, and all of B6 and
+    B7 are such.
     """
     if backbone not in EFFICIENT:
         return {}
     scheme = scheme_of(backbone, unwrapped(keys).values())
     if scheme == "efficientnet_pytorch":
         return {"padding": "same_as_trained", "epsilon": 1e-3}
-    if scheme == "timm" and file.startswith("tf_"):
+    if scheme == "timm" and (file.startswith("tf_") or backbone[-1] in "67"):
         return {"padding": "same", "epsilon": 1e-3}
     large = backbone[-1] in "567" and scheme == "torchvision"
     return {"padding": "symmetric", "epsilon": 1e-3 if large else 1e-5}

@@ -1,6 +1,7 @@
 """Where a backbone's weights come from: named, found, cached, downloaded, embedded or random."""
 
 import hashlib
+import http.client
 import logging
 import os
 import tempfile
@@ -18,7 +19,8 @@ from models.backbones.weights import ENDINGS, MODELS, Weights
 logger = logging.getLogger(__name__)
 
 EMBEDDED = {"resnet18": MODELS / "weights" / "resnet18_tinyimagenet.safetensors"}
-SECONDS = 8.0  # until an answer of the server; a machine without a network is told within ten
+SECONDS = 5.0  # until an answer of the server; a machine without a network is told within ten
+NETWORK = (OSError, http.client.HTTPException, ValueError)  # how a network fails
 _refused: dict[str, str] = {}  # addresses that this process need not ask again, and why
 
 
@@ -41,7 +43,8 @@ def home() -> Path:
     """The folder that downloaded weights are kept in: PADIM_HOME, else in the user's cache."""
     if named := os.environ.get("PADIM_HOME"):
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "padim-paddle"
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    return Path(cache) / "padim-paddle"  # Path.home() raises where there is none
 
 
 def _found(backbone: str) -> Weights | None:
@@ -52,7 +55,12 @@ def _found(backbone: str) -> Weights | None:
     if local:
         return weights.load(local[0], backbone, f"found at models/{local[0].name}")
     cached = _cached(backbone)
-    return weights.load(cached, backbone, f"cache, {cached}") if cached.is_file() else None
+    if not cached.is_file():
+        return None
+    try:
+        return weights.load(cached, backbone, f"cache, {cached}")
+    except WorkError as error:
+        raise WorkError(f"{error}; delete {cached} to have it downloaded again") from error
 
 
 def _cached(backbone: str) -> Path:
@@ -69,13 +77,13 @@ def _embedded(backbone: str) -> Weights:
 
 
 def _official(backbone: str) -> Weights:
-    url, target = catalogue.url(backbone), _cached(backbone)
+    url = catalogue.url(backbone)
     by_hand = f"download {url} and put it at models/{backbone}.pth, or name it"
     try:
         if url in _refused:
             raise UnreachableError(_refused[url])
         logger.info("%s: downloading %s", backbone, url)
-        _download(url, backbone, target)
+        return _download(url, backbone)
     except UnreachableError as error:
         _refused[url] = str(error)
         reason = f"{url} cannot be downloaded ({error})"
@@ -83,43 +91,59 @@ def _official(backbone: str) -> Weights:
             raise WorkError(f"{reason}; {by_hand} by --pretrained_backbone") from error
         logger.warning("%s: the embedded weights are used; for better ones %s", reason, by_hand)
         return _embedded(backbone)
-    return weights.load(target, backbone, f"downloaded from {url}")
 
 
 class UnreachableError(Exception):
     """The network does not give a file."""
 
 
-def _download(url: str, backbone: str, target: Path) -> None:
-    """Fetch, check and convert to safetensors; UnreachableError where the network fails."""
-    folder = writable_folder(target.parent, "PADIM_HOME")
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+def _download(url: str, backbone: str) -> Weights:
+    """Fetch, check, convert to safetensors and keep; UnreachableError where the network fails."""
+    with tempfile.TemporaryDirectory() as temporary:
         fetched = Path(temporary) / url.rpartition("/")[2]
-        try:
-            _fetch(url, fetched)
-        except OSError as error:
-            raise UnreachableError(str(error)) from error
+        _fetch(url, fetched)
         expected = url.rpartition("-")[2].removesuffix(".pth")
         found = weights.sha256(fetched)
         if not found.startswith(expected):
-            raise WorkError(f"{url}: SHA-256 {found} does not begin with {expected}; try again")
-        state, variant = weights.read_as(fetched, backbone, fetched.name)
-    save_arrays(target, state, weights.metadata(variant))
+            raise WorkError(
+                f"{url}: SHA-256 {found} does not begin with {expected}: not the file that was "
+                f"asked for; try again, or put it at models/{backbone}.pth by hand"
+            )
+        origin = f"downloaded from {url}"
+        whole = weights.load(fetched, backbone, origin)
+    target = _cached(backbone)
+    try:
+        writable_folder(target.parent, "PADIM_HOME")
+    except UsageError as error:
+        logger.warning("%s: the weights are not kept, and will be downloaded again", error)
+        return whole
+    save_arrays(target, whole.state, weights.metadata(whole.variant))
+    return weights.load(target, backbone, origin)
 
 
 def _fetch(url: str, path: Path) -> None:
-    """OSError where the network, or the disk, fails."""
+    """UnreachableError where the network fails."""
     from tqdm import tqdm
 
-    answer = _open(url)
-    total = int(answer.headers.get("Content-Length") or 0) or None
+    try:
+        answer = _open(url)
+        total = int(answer.headers.get("Content-Length") or 0) or None
+    except NETWORK as error:
+        raise UnreachableError(str(error)) from error
     bar = tqdm(total=total, unit="B", unit_scale=True, desc="download", disable=None)
     with answer, path.open("wb") as file, bar:
-        while block := answer.read(2**20):
+        while block := _read(answer):
             file.write(block)
             bar.update(len(block))
     if total is not None and path.stat().st_size != total:
-        raise OSError(f"{path.stat().st_size} of {total} bytes came")
+        raise UnreachableError(f"{path.stat().st_size} of {total} bytes came")
+
+
+def _read(answer) -> bytes:
+    try:
+        return answer.read(2**20)
+    except NETWORK as error:
+        raise UnreachableError(str(error)) from error
 
 
 def _open(url: str):
@@ -129,7 +153,7 @@ def _open(url: str):
     def ask():
         try:
             outcome.append(urllib.request.urlopen(url, timeout=SECONDS))
-        except Exception as error:  # handed to the other thread
+        except Exception as error:  # raised in the thread that asked
             outcome.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -138,7 +162,7 @@ def _open(url: str):
     if not outcome:
         raise OSError(f"no answer within {SECONDS:.0f} s")
     if isinstance(outcome[0], Exception):
-        raise OSError(str(outcome[0])) from outcome[0]
+        raise outcome[0]
     return outcome[0]
 
 

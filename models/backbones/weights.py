@@ -7,6 +7,8 @@ of its formats) and what `paddle.save` writes (`.pdparams`, `.pdiparams`).
 import argparse
 import hashlib
 import json
+import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +16,10 @@ import numpy as np
 
 from common.errors import UsageError, WorkError, run
 from common.files import save_arrays
-from models.backbones import names, pickles
+from models.backbones import catalogue, names, pickles
 from models.backbones.catalogue import BACKBONES
+
+logger = logging.getLogger(__name__)
 
 MODELS = Path(__file__).resolve().parent.parent
 ENDINGS = (".pth", ".pt", ".pdparams", ".pdiparams", ".safetensors")
@@ -54,12 +58,25 @@ def read_as(path: Path, backbone: str, file: str) -> tuple[dict, dict]:
     variant = _variant(path)
     if variant is None:
         variant = names.variant_of(backbone, arrays, file)
+        if names.scheme_of(backbone, names.unwrapped(arrays).values()) == "timm":
+            logger.warning(
+                "%s has timm's names; taken for %s weights (files of TensorFlow's are called tf_…)",
+                path,
+                "TensorFlow's" if variant["padding"] == "same" else "PyTorch's",
+            )
     return convert(arrays, backbone, path), variant
 
 
 def metadata(variant: dict) -> dict[str, str]:
     """What stands beside the arrays in files that we write."""
     return {"format": "names of this project, no classifier", "variant": json.dumps(variant)}
+
+
+def _check_variant(padding: str, epsilon: float) -> None:
+    if padding not in catalogue.PADDINGS:
+        raise ValueError(f"padding {padding!r}")
+    if not (isinstance(epsilon, float) and math.isfinite(epsilon) and epsilon > 0):
+        raise ValueError(f"epsilon {epsilon!r}")
 
 
 def _variant(path: Path) -> dict | None:
@@ -72,9 +89,9 @@ def _variant(path: Path) -> dict | None:
         written = (file.metadata() or {}).get("variant")
     try:
         variant = None if written is None else json.loads(written)
-        if variant is not None and not variant.keys() <= names.VARIANTS:
-            raise ValueError(f"unknown {', '.join(variant)}")
-    except (ValueError, AttributeError) as error:
+        if variant:
+            _check_variant(**variant)
+    except (ValueError, TypeError) as error:
         raise WorkError(f"{path}: damaged metadata ({error})") from error
     return variant
 
