@@ -108,14 +108,16 @@ def _require(dims: int, stage_channels: Sequence[int]) -> int:
 
 
 def draw(
-    reduction: str, stage_channels: Sequence[int], dims: int | None, seed: int
+    reduction: str, stage_channels: Sequence[int], dims: int, seed: int | None
 ) -> PatchEmbedding | SemiOrthogonalEmbedding:
-    """The embedding of `dims` channels (None: all), by one of catalogue.REDUCTIONS; ValueError."""
-    total = sum(stage_channels)
+    """The embedding of `dims` channels, by one of catalogue.REDUCTIONS; ValueError.
+
+    `none` keeps all channels there are, and needs no `seed`.
+    """
     if reduction == "none":
-        return PatchEmbedding(stage_channels, np.arange(total))
+        return PatchEmbedding(stage_channels, np.arange(sum(stage_channels)))
     kind = SemiOrthogonalEmbedding if reduction == "semi_orthogonal" else PatchEmbedding
-    return kind.draw(stage_channels, total if dims is None else dims, seed)
+    return kind.draw(stage_channels, dims, seed)
 
 
 def from_arrays(

@@ -43,7 +43,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="how they are kept: a random choice, a random projection onto orthonormal directions, "
         "or all (default: random, with all dims none)",
     )
-    group.add_argument("--seed", type=whole(0), default=7, help="seed of the channel draw")
+    group.add_argument("--seed", type=whole(0), help="seed of the channel draw (default: 7)")
     add_engine_options(group)
 
 
@@ -98,7 +98,7 @@ def layers_from(options: argparse.Namespace, backbone: str) -> tuple[str, ...] |
     try:
         return None if options.layers is None else parse_layers(backbone, options.layers)
     except ValueError as error:
-        raise UsageError(f"--layers {options.layers}: {error}") from error
+        raise UsageError(f"--layers {options.layers or repr('')}: {error}") from error
 
 
 def backbone_from(options: argparse.Namespace) -> str:

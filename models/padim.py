@@ -20,6 +20,8 @@ from models.scoring import Scorer, Scores, check_images, score_scale
 
 logger = logging.getLogger(__name__)
 
+SEED = 7  # of the channel draw, where none is given
+
 
 class PaDiM:
     """Detector of the paper: backbone → embedding → Gaussian → anomaly map.
@@ -47,7 +49,7 @@ class PaDiM:
         layers: Sequence[str] | None = None,
         dims: int | None = None,
         reduction: str | None = None,
-        seed: int = 7,
+        seed: int | None = None,
         image_size: tuple[int, int] = (224, 224),
         epsilon: float = 0.01,
         sigma: float = 4.0,
@@ -55,8 +57,8 @@ class PaDiM:
     ) -> "PaDiM":
         """A detector for normalised pictures of `image_size` (H,W), before `fit`.
 
-        `layers` feed the embedding, and `dims` of their channels are kept, by `seed`, in the way
-        of `reduction` (one of catalogue.REDUCTIONS); None for each is the backbone's default.
+        `layers` feed the embedding, and `dims` of their channels are kept, drawn by `seed`, in the
+        way of `reduction` (one of catalogue.REDUCTIONS); None for each is the default.
         `epsilon` regularises the covariance and `sigma` (pixels) smooths the map, both as in the
         paper. `engine`: fields of `Engine`.
         """
@@ -66,6 +68,7 @@ class PaDiM:
         network.set_weights(net, found.state)
         total = sum(net.stage_channels)
         dims, reduction = _reduced(backbone, total, dims, reduction)
+        seed = _drawn_by(seed, reduction)
         embedding = embeddings.draw(reduction, net.stage_channels, dims, seed)
         record = {
             "method": cls.method,
@@ -174,14 +177,23 @@ def blank(record: dict) -> nn.Layer:
 
 
 def _reduced(backbone: str, total: int, dims: int | None, reduction: str | None) -> tuple[int, str]:
-    """How many of `total` channels are kept, and in which way."""
-    if reduction == "none" or (
-        reduction is None and dims is None and catalogue.default_dims(backbone) is None
-    ):
+    """How many of `total` channels are kept, and in which way; a draw of all is none."""
+    if reduction == "none":
         if dims not in (None, total):
             raise UsageError(f"--reduction none keeps all {total} channels; leave out --dims")
         return total, "none"
-    dims = (catalogue.default_dims(backbone) or total) if dims is None else dims
-    if dims > total:
+    if dims is not None and dims > total:
         logger.warning("--dims %d: these layers have %d channels; all are kept", dims, total)
-    return min(dims, total), reduction or "random"
+    dims = min(dims or catalogue.default_dims(backbone) or total, total)
+    if reduction == "semi_orthogonal":
+        return dims, reduction
+    return dims, "none" if dims == total else "random"
+
+
+def _drawn_by(seed: int | None, reduction: str) -> int | None:
+    """The seed of the draw, None where nothing is drawn."""
+    if reduction != "none":
+        return SEED if seed is None else seed
+    if seed is not None:
+        logger.warning("--seed %d has no effect: all channels are kept", seed)
+    return None

@@ -136,6 +136,25 @@ def test_the_static_graph_computes_what_dygraph_computes():
         assert np.linalg.norm(one - other) / np.linalg.norm(other) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("asked", "dims", "reduction", "seed", "warning"),
+    [
+        ({}, 100, "random", 7, ""),
+        ({"seed": 3}, 100, "random", 3, ""),
+        ({"dims": 448}, 448, "none", None, ""),
+        ({"dims": 500, "seed": 3}, 448, "none", None, "448 channels; all are kept"),
+        ({"reduction": "none", "seed": 3}, 448, "none", None, "--seed 3 has no effect"),
+        ({"layers": ("layer1",)}, 64, "none", None, ""),
+        ({"reduction": "semi_orthogonal", "dims": 9}, 9, "semi_orthogonal", 7, ""),
+    ],
+)
+def test_the_record_says_what_was_drawn(caplog, asked, dims, reduction, seed, warning):
+    built = build_detector(pretrained_backbone="embedded", image_size=SIZE, **asked)
+    assert [built.record[key] for key in ("dims", "reduction", "seed")] == [dims, reduction, seed]
+    assert built.embedding.dims == dims
+    assert (warning in caplog.text) if warning else not caplog.text
+
+
 def test_a_record_from_before_other_backbones_still_loads(detector):
     arrays, record = detector.state()
     older = {key: value for key, value in record.items() if key not in ("variant", "reduction")}
