@@ -9,6 +9,7 @@ PADDLE26 = .venv-paddle26
 TORCH ?= --index-url https://download.pytorch.org/whl/cpu torch torchvision
 anomalib = anomalib==2.7.0
 anomavision = anomavision==3.6.2
+PYTEST = pytest --numprocesses 2 --dist loadfile
 PIP = python -m pip install --quiet --disable-pip-version-check
 
 TIPC = PYTHON=$(abspath $(BIN)/python) bash test_tipc
@@ -32,11 +33,11 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/shellcheck test_tipc/*.sh .ci/run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m $(PYTEST)
 
 # The same tests on the newest Paddle whose GPU wheel is on PyPI; the two read each other's files.
 test-paddle26: $(PADDLE26)/installed $(VENV)/installed-dev
-	OTHER_PYTHON=$(abspath $(BIN)/python) $(PADDLE26)/bin/python -m pytest
+	OTHER_PYTHON=$(abspath $(BIN)/python) $(PADDLE26)/bin/python -m $(PYTEST)
 
 # TIPC's chains; `make tipc MODE=whole_train_whole_infer` needs MVTEC_PATH.
 tipc: $(VENV)/installed-dev
