@@ -14,6 +14,7 @@ import numpy as np
 
 from models.backbones.catalogue import (
     BACKBONES,
+    POINTS,
     RESIDUAL,
     RESIDUAL_LAYERS,
     all_layers,
@@ -37,29 +38,34 @@ CASES = [
 
 
 def layers_of(backbone: str, library: str) -> tuple[str, ...]:
-    """The layers that are compared: all presets, an expansion, and the deepest."""
+    """The layers that are compared: all presets, the deepest, and the points inside it."""
     if backbone in RESIDUAL:
         return RESIDUAL_LAYERS
     chosen = {*preset(backbone, "first"), *preset(backbone, "middle"), *preset(backbone, "last")}
     last = blocks(backbone)[-1].number
-    chosen |= {f"block{last}"} | ({f"block{last}.expand"} if library == "torchvision" else set())
+    points = POINTS if library == "torchvision" else ("",)
+    chosen |= {f"block{last}{point}" for point in points}
     return tuple(layer for layer in all_layers(backbone) if layer in chosen)
 
 
 def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The tensor `name`, such that maps neither grow nor vanish."""
+    """The tensor `name`, such that maps neither explode nor forget the picture."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     if name.endswith("running_var"):
         return rng.uniform(0.7, 1.3, shape).astype(np.float32)
     if len(shape) > 1:
         return rng.normal(0, np.prod(shape[1:]) ** -0.5, shape).astype(np.float32)
     if name.endswith(".weight"):
-        return rng.uniform(0.4, 0.8, shape).astype(np.float32)
+        # Swish passes little of what is small, and then the gates halve it: EfficientNets' norms
+        # make up for that, but for the last of a block.
+        low, high = (0.4, 0.8) if ".norm." not in name else (1.6, 2.4)
+        low, high = (0.45, 0.75) if ".project." in name else (low, high)
+        return rng.uniform(low, high, shape).astype(np.float32)
     return rng.normal(0, 0.1, shape).astype(np.float32)
 
 
-def picture() -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((1, 3, SIDE, SIDE), np.float32)
+def picture(seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((1, 3, SIDE, SIDE), np.float32)
 
 
 def sampled(maps: np.ndarray) -> np.ndarray:
@@ -98,7 +104,9 @@ def theirs(backbone: str, library: str, file: str):
         found = [block for stage in found for block in stage]
     modules = {f"block{i}": block for i, block in enumerate(found, 1)}
     if library == "torchvision":
-        modules |= {f"{name}.expand": block.block[0] for name, block in modules.items()}
+        inside = [(name, list(block.block)) for name, block in modules.items()]
+        modules |= {f"{name}.expand": parts[0] for name, parts in inside}
+        modules |= {f"{name}.depthwise": parts[-3] for name, parts in inside}
     return network.eval(), modules
 
 

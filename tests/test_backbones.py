@@ -35,12 +35,15 @@ def test_layers_are_those_of_the_reference(backbone, library, file):
     set_weights(network, seeded(network))
     with paddle.no_grad():
         maps = [stage.numpy() for stage in network(paddle.to_tensor(picture()))]
+        others = [stage.numpy() for stage in network(paddle.to_tensor(picture(seed=2)))]
     assert [stage.shape[1:] for stage in maps] == [
         (channels, *grid)
         for channels, grid in zip(network.stage_channels, network.grids, strict=True)
     ]
     with np.load(PATH) as expected:
-        for layer, stage in zip(layers, maps, strict=True):
+        for layer, stage, other in zip(layers, maps, others, strict=True):
+            # Maps that follow from the weights alone would agree whatever the picture is.
+            assert np.linalg.norm(stage - other) > 0.005 * np.linalg.norm(stage), layer
             reference = expected[f"{library} {file} {layer}"]
             found = sampled(stage)
             assert found[0] == pytest.approx(reference[0], rel=1e-4)
@@ -105,6 +108,19 @@ def test_the_expansions_of_b7s_groups_can_be_asked_for():
     ]
 
 
+def test_the_activations_behind_b7s_depthwise_convolutions_can_be_asked_for():
+    layers = catalogue.parse_layers("efficientnet_b7", "29.depthwise,39.depthwise,52.depthwise")
+    network = build("efficientnet_b7", layers, (64, 64))
+    assert network.stage_channels == (960, 1344, 2304)
+    assert network.grids == [(4, 4), (2, 2), (2, 2)]
+    keys = get_weights(network)
+    assert "block52.depthwise.conv.weight" in keys and "block51.project.conv.weight" in keys
+    assert not any(key.startswith(("block52.squeeze", "block53.")) for key in keys)
+    maps = network(paddle.to_tensor(picture()))
+    sizes = [(960, 4, 4), (1344, 2, 2), (2304, 2, 2)]
+    assert [tuple(stage.shape[1:]) for stage in maps] == sizes
+
+
 def test_an_expansion_is_the_activation_behind_its_norm():
     """Computed by hand from the block before it."""
     network = build(EFFICIENT, ("block1", "block2.expand"), (SIDE, SIDE))
@@ -146,7 +162,9 @@ def test_grids_are_those_of_the_maps(size, padding):
         ("resnet18", "layer1,layer1", "twice"),
         (EFFICIENT, "17", "block1 to block16"),
         (EFFICIENT, "1.expand", "block2.expand to block16.expand"),
-        (EFFICIENT, "", "first, middle, last"),
+        (EFFICIENT, "1.squeeze", "no block1.squeeze; .* block1.depthwise to block16.depthwise"),
+        (EFFICIENT, "", "no layer without a name; .* first, middle, last"),
+        ("resnet18", "layer1,", "no layer without a name"),
     ],
 )
 def test_layers_that_are_not_there_are_named_with_those_that_are(backbone, text, word):
@@ -213,3 +231,10 @@ def test_the_head_and_counters_are_left_out(keys):
 def test_what_libraries_do_differently_is_kept(backbone, key, file, variant):
     expected = dict(zip(("padding", "epsilon"), variant, strict=True)) if variant else {}
     assert names.variant_of(backbone, [key], file) == expected
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet_b0", "efficientnet_b7"])
+@pytest.mark.parametrize(("tensorflow", "padding"), [(True, "same"), (False, "symmetric")])
+def test_what_is_said_of_timms_files_counts_more_than_their_names(backbone, tensorflow, padding):
+    found = names.variant_of(backbone, ["conv_stem.weight"], "tf_x.pth", tensorflow)
+    assert found["padding"] == padding

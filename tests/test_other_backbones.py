@@ -7,9 +7,9 @@ import pytest
 from models import checkpoint
 from tests.conftest import SMALL, call, fails
 
-# An EfficientNet with a point inside a block, a deeper residual network, a projection.
+# An EfficientNet with points inside blocks, a deeper residual network, a projection.
 SETTINGS = {
-    "efficientnet_b0": ("--backbone", "efficientnet_b0", "--layers", "3,5,9.expand"),
+    "efficientnet_b0": ("--backbone", "efficientnet_b0", "--layers", "3,5.depthwise,9.expand"),
     "resnet34": ("--depth", 34, "--layers", "layer1,layer3"),
     "semi_orthogonal": ("--depth", 18, "--reduction", "semi_orthogonal"),
 }

@@ -57,13 +57,22 @@ def server(whole, tmp_path, monkeypatch):
 def test_official_weights_are_downloaded_once_and_kept_converted(home, server, whole):
     found = sources.find("resnet18")
     assert server == [catalogue.url("resnet18")]
-    assert found.origin == f"downloaded from {server[0]}"
     again = sources.find("resnet18", "auto")
-    assert len(server) == 1 and again.origin.startswith("cache, ")
+    assert len(server) == 1
     (kept,) = home.iterdir()
-    assert kept.suffix == ".safetensors" and kept.name == again.name
+    assert kept.suffix == ".safetensors" and again.origin == found.origin == f"kept at {kept}"
+    assert again.name == found.name == server[0].rpartition("/")[2]
+    assert again.sha256 == found.sha256 and found.sha256.startswith(found.name[9:-4])
     for key, array in again.state.items():
         assert array.dtype == np.float32 and np.array_equal(array, whole[key])
+
+
+def test_a_file_put_into_the_cache_by_hand_has_its_own_name_and_digest(home, whole):
+    home.mkdir()
+    kept = home / "resnet18-f37072fd.safetensors"
+    weights.save(weights.Weights(whole, "own.pth", "0" * 64, "x", {}), kept)
+    found = sources.find("resnet18")
+    assert (found.name, found.sha256) == (kept.name, weights.sha256(kept))
 
 
 def test_a_file_of_another_hash_is_refused_and_not_kept(home, server, monkeypatch):
@@ -173,8 +182,11 @@ def test_what_was_converted_keeps_its_variant(tmp_path):
     variant = {"padding": "same_as_trained", "epsilon": 1e-3}
     shapes = full_shapes("efficientnet_b0")
     state = {key: np.ones(shape, np.float32) for key, shape in shapes.items()}
-    weights.save_half(state, tmp_path / "w.safetensors", variant)
+    found = weights.Weights(state, "theirs.pth", "0" * 64, "x", variant)
+    weights.save(found, tmp_path / "w.safetensors")
     assert weights.load(tmp_path / "w.safetensors", "efficientnet_b0", "x").variant == variant
+    with pytest.raises(UsageError, match="--tensorflow is for files with timm's names"):
+        weights.load(tmp_path / "w.safetensors", "efficientnet_b0", "x", tensorflow=True)
 
 
 @pytest.mark.parametrize(

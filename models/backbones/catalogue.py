@@ -1,7 +1,8 @@
 """The backbones there are: names, layers, defaults, official weights. Imports no Paddle.
 
 Layers are named in the order of the network: `layer1` … `layer4` of a residual network, `block1` …
-of an EfficientNet, and `block19.expand` for the expansion inside a block (its first activation).
+of an EfficientNet, and its two activations inside a block: `block19.expand` behind the expansion,
+`block19.depthwise` behind the depthwise convolution.
 """
 
 import math
@@ -44,6 +45,8 @@ B0 = (
     (6, 3, 1, 320, 1),
 )
 STEM = 32
+# The points inside a block, in order; the last is its output.
+POINTS = (".expand", ".depthwise", "")
 # The stages whose blocks `first`, `middle` and `last` choose from: 1/4, 1/8 and 1/16 of a side.
 FEATURE_STAGES = (1, 2, 4)
 PRESETS = ("first", "middle", "last")
@@ -126,8 +129,8 @@ def all_layers(backbone: str) -> tuple[str, ...]:
         return RESIDUAL_LAYERS
     names = []
     for block in blocks(backbone):
-        names += [f"block{block.number}.expand"] if block.expansion > 1 else []
-        names.append(f"block{block.number}")
+        points = POINTS if block.expansion > 1 else POINTS[1:]
+        names += [f"block{block.number}{point}" for point in points]
     return tuple(names)
 
 
@@ -151,7 +154,7 @@ def default_dims(backbone: str) -> int | None:
 
 
 def parse_layers(backbone: str, text: str) -> tuple[str, ...]:
-    """`layer1,layer2`, `5,12,29`, `block19.expand,block29` or a preset → names in order.
+    """`layer1,layer2`, `5,12,29`, `block19.expand,29.depthwise` or a preset → names in order.
 
     ValueError where one is not there, or there twice.
     """
@@ -162,9 +165,8 @@ def parse_layers(backbone: str, text: str) -> tuple[str, ...]:
     unknown = [name for name in asked if name not in known]
     if unknown:
         presets = f", or one of {', '.join(PRESETS)}" if backbone in EFFICIENT else ""
-        raise ValueError(
-            f"{backbone} has no {', '.join(unknown)}; it has {_summary(known)}{presets}"
-        )
+        named = ", ".join(name or "layer without a name" for name in unknown)
+        raise ValueError(f"{backbone} has no {named}; it has {_summary(known)}{presets}")
     if len(set(asked)) < len(asked):
         raise ValueError(f"{text!r} names a layer twice")
     return tuple(name for name in known if name in asked)
@@ -172,7 +174,7 @@ def parse_layers(backbone: str, text: str) -> tuple[str, ...]:
 
 def _name(backbone: str, part: str) -> str:
     """A bare number is a block, or a residual network's layer."""
-    if re.fullmatch(r"\d+(\.expand)?", part):
+    if re.fullmatch(r"\d+(\.\w+)?", part):
         return f"{'layer' if backbone in RESIDUAL else 'block'}{part}"
     return part
 
@@ -180,5 +182,5 @@ def _name(backbone: str, part: str) -> str:
 def _summary(names: Sequence[str]) -> str:
     if len(names) <= 4:
         return ", ".join(names)
-    expanded = [name for name in names if name.endswith(".expand")]
-    return f"{names[0]} to {names[-1]}, {expanded[0]} to {expanded[-1]}"
+    found = ([n for n in names if n.partition(".")[2] == point[1:]] for point in POINTS)
+    return ", ".join(f"{named[0]} to {named[-1]}" for named in found)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from paddle import nn
 from paddle.nn import functional as F  # noqa: N812 - its usual name
 
-from models.backbones.catalogue import EFFICIENT, PADDINGS, STEM, Block, blocks, rounded
+from models.backbones.catalogue import EFFICIENT, PADDINGS, POINTS, STEM, Block, blocks, rounded
 
 Size = tuple[int, int]
 
@@ -25,17 +25,23 @@ class ConvNorm(nn.Layer):
 
 
 class MBConv(nn.Layer):
-    """Inverted residual block with squeeze and excitation; `part`: up to the expansion only."""
+    """Inverted residual block with squeeze and excitation, up to `end`, one of POINTS.
 
-    def __init__(self, block: Block, padding, epsilon: float, part: bool = False):
+    The activation is called swish here (Tan and Le call it so, others SiLU): Paddle Inference fuses
+    this name into the convolution before, `silu` not: twice as slow (docs/backbones.md).
+    """
+
+    def __init__(self, block: Block, padding, epsilon: float, end: str = ""):
         super().__init__()
         wide = block.expanded
-        self.part, self.expand = part, None
+        self.end, self.expand = end, None
         if block.expansion > 1:
             self.expand = ConvNorm(block.inputs, wide, 1, 1, 1, 0, epsilon)
-        if part:
+        if end == ".expand":
             return
         self.depthwise = ConvNorm(wide, wide, block.kernel, block.stride, wide, padding, epsilon)
+        if end == ".depthwise":
+            return
         squeezed = max(1, block.inputs // 4)
         self.squeeze = nn.Conv2D(wide, squeezed, 1)
         self.excite = nn.Conv2D(squeezed, wide, 1)
@@ -43,14 +49,16 @@ class MBConv(nn.Layer):
         self.residual = block.stride == 1 and block.inputs == block.outputs
 
     def forward(self, x):
-        """The block's output, and the expansion on the way to it."""
-        expanded = F.silu(self.expand(x)) if self.expand is not None else x
-        if self.part:
-            return None, expanded
-        y = F.silu(self.depthwise(expanded))
-        gate = F.silu(self.squeeze(F.adaptive_avg_pool2d(y, 1)))
-        y = self.project(y * F.sigmoid(self.excite(gate)))
-        return (y + x if self.residual else y), expanded
+        """What there is at POINTS, as far as `end`."""
+        expanded = F.swish(self.expand(x)) if self.expand is not None else x
+        if self.end == ".expand":
+            return (expanded,)
+        y = F.swish(self.depthwise(expanded))
+        if self.end == ".depthwise":
+            return expanded, y
+        gate = F.swish(self.squeeze(F.adaptive_avg_pool2d(y, 1)))
+        out = self.project(y * F.sigmoid(self.excite(gate)))
+        return expanded, y, (out + x if self.residual else out)
 
 
 class EfficientNet(nn.Layer):
@@ -76,6 +84,7 @@ class EfficientNet(nn.Layer):
         reference = size if padding == "same" else (EFFICIENT[name][2],) * 2
         stem = rounded(STEM * EFFICIENT[name][0])
         self.steps: list[str] = []
+        last, dot, point = self.layers[-1].partition(".")
 
         def step(size: Size, reference: Size, kernel: int, stride: int):
             """Padding, and the sizes behind a convolution."""
@@ -92,22 +101,25 @@ class EfficientNet(nn.Layer):
             here = f"block{block.number}"
             found[f"{here}.expand"] = (block.expanded, size)
             pads, size, reference = step(size, reference, block.kernel, block.stride)
+            found[f"{here}.depthwise"] = (block.expanded, size)
             found[here] = (block.outputs, size)
-            part = self.layers[-1] == f"{here}.expand"
-            setattr(self, here, MBConv(block, list(pads), epsilon, part))
+            end = dot + point if here == last else ""
+            setattr(self, here, MBConv(block, list(pads), epsilon, end))
             self.steps.append(here)
-            if part or self.layers[-1] == here:
+            if here == last:
                 break
         self.stage_channels = tuple(found[layer][0] for layer in self.layers)
         self.grids = [found[layer][1] for layer in self.layers]
 
     def forward(self, x):
-        x = F.silu(self.stem(x))
+        x = F.swish(self.stem(x))
         maps = []
         for name in self.steps:
-            x, expanded = getattr(self, name)(x)
-            maps += [expanded] if f"{name}.expand" in self.layers else []
-            maps += [x] if name in self.layers else []
+            points = getattr(self, name)(x)
+            x = points[-1]
+            for i, y in enumerate(points):
+                if f"{name}{POINTS[i]}" in self.layers:
+                    maps.append(y)
         return maps
 
 

@@ -4,7 +4,7 @@ Residual networks have torchvision's names, which timm and Paddle share. Efficie
 scheme of their own in torchvision, in timm and in efficientnet_pytorch.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from models.backbones.catalogue import EFFICIENT, Block, blocks
 
@@ -47,41 +47,46 @@ def renamed(backbone: str, keys: Iterable[str]) -> dict[str, str]:
     """Names in a file → ours; the classifier and counters are left out, unknown ones stay."""
     short = {key: torch_leaf(value) for key, value in unwrapped(keys).items()}
     scheme = scheme_of(backbone, short.values())
-    drop, modules = ("fc.", "classifier."), {}
+    drop, found = ("fc.", "classifier."), {}
     if scheme != "ours":
-        drop, modules = HEADS[scheme], _modules(backbone, SCHEMES[scheme])
+        drop, found = HEADS[scheme], modules(backbone, scheme)
     result = {}
     for key, value in short.items():
         if value.endswith("num_batches_tracked") or value.startswith(drop):
             continue
         module, _, leaf = value.rpartition(".")
-        result[key] = f"{modules[module]}.{leaf}" if module in modules else value
+        result[key] = f"{found[module]}.{leaf}" if module in found else value
     return result
 
 
-def variant_of(backbone: str, keys: Iterable[str], file: str) -> dict:
+def variant_of(
+    backbone: str, keys: Iterable[str], file: str, tensorflow: bool | None = None
+) -> dict:
     """What the network of the library that `keys` come from does differently.
 
     Padding of convolutions and epsilon of batch norms, for `efficientnet.EfficientNet`. timm has
-    both kinds under the same names: TensorFlow's come in a `file` called tf_…, and all of B6 and
-    B7 are such.
+    both kinds under the same names: where `tensorflow` does not say which, TensorFlow's come in a
+    `file` called tf_…, and all of B6 and B7 are such.
     """
     if backbone not in EFFICIENT:
         return {}
     scheme = scheme_of(backbone, unwrapped(keys).values())
     if scheme == "efficientnet_pytorch":
         return {"padding": "same_as_trained", "epsilon": 1e-3}
-    if scheme == "timm" and (file.startswith("tf_") or backbone[-1] in "67"):
+    if tensorflow is None:
+        tensorflow = file.startswith("tf_") or backbone[-1] in "67"
+    if scheme == "timm" and tensorflow:
         return {"padding": "same", "epsilon": 1e-3}
     large = backbone[-1] in "567" and scheme == "torchvision"
     return {"padding": "symmetric", "epsilon": 1e-3 if large else 1e-5}
 
 
-def _modules(backbone: str, scheme: Callable[[Block | None], dict]) -> dict[str, str]:
-    """Theirs → ours, for every module that holds tensors."""
-    found = {theirs: ours for ours, theirs in scheme(None).items()}
+def modules(backbone: str, scheme: str) -> dict[str, str]:
+    """Names of one of SCHEMES → ours, for every module of an EfficientNet that holds tensors."""
+    named = SCHEMES[scheme]
+    found = {theirs: ours for ours, theirs in named(None).items()}
     for block in blocks(backbone):
-        for ours, theirs in scheme(block).items():
+        for ours, theirs in named(block).items():
             found[theirs] = f"block{block.number}.{ours}"
     return found
 

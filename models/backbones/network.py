@@ -27,15 +27,19 @@ def build(
     known = all_layers(backbone)
     if not layers or list(layers) != [name for name in known if name in layers]:
         raise ValueError(f"{backbone} has no layers {', '.join(layers)} in this order")
-    with _zeros():
-        if backbone in RESIDUAL:
-            from models.backbones.resnet import ResNet
+    with _initially(nn.initializer.Constant(0.0)):
+        return _frozen(backbone, layers, size, variant or {})
 
-            network = ResNet(backbone, layers, size)
-        else:
-            from models.backbones.efficientnet import EfficientNet
 
-            network = EfficientNet(backbone, layers, size, **(variant or {}))
+def _frozen(backbone: str, layers: Sequence[str], size: tuple[int, int], variant: dict) -> nn.Layer:
+    if backbone in RESIDUAL:
+        from models.backbones.resnet import ResNet
+
+        network = ResNet(backbone, layers, size)
+    else:
+        from models.backbones.efficientnet import EfficientNet
+
+        network = EfficientNet(backbone, layers, size, **variant)
     network.eval()
     for parameter in network.parameters():
         parameter.stop_gradient = True
@@ -44,7 +48,8 @@ def build(
 
 def full_shapes(backbone: str) -> dict[str, tuple[int, ...]]:
     """Tensor names and shapes of the whole network, classifier excepted."""
-    network = build(backbone, all_layers(backbone)[-1:], (224, 224))
+    with _initially(_Nothing()):
+        network = _frozen(backbone, all_layers(backbone)[-1:], (224, 224), {})
     return {torch_leaf(key): tuple(t.shape) for key, t in network.state_dict().items()}
 
 
@@ -60,10 +65,17 @@ def get_weights(network: nn.Layer) -> dict[str, np.ndarray]:
     return {torch_leaf(key): tensor.numpy() for key, tensor in network.state_dict().items()}
 
 
+class _Nothing(nn.initializer.Initializer):
+    """Leaves tensors without memory: enough to ask for their shapes."""
+
+    def forward(self, var, block=None):
+        return var
+
+
 @contextmanager
-def _zeros():
-    """Layers built meanwhile hold zeros: random values would only cost time."""
-    nn.initializer.set_global_initializer(nn.initializer.Constant(0.0))
+def _initially(initializer: nn.initializer.Initializer):
+    """Layers built meanwhile begin with it: random values would only cost time."""
+    nn.initializer.set_global_initializer(initializer)
     try:
         yield
     finally:

@@ -7,12 +7,13 @@ import os
 import tempfile
 import threading
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UsageError, WorkError
-from common.files import save_arrays, writable_folder
+from common.files import writable_folder
 from models.backbones import catalogue, weights
 from models.backbones.weights import ENDINGS, MODELS, Weights
 
@@ -58,13 +59,27 @@ def _found(backbone: str) -> Weights | None:
     if not cached.is_file():
         return None
     try:
-        return weights.load(cached, backbone, f"cache, {cached}")
+        return _kept(cached, backbone)
     except WorkError as error:
         raise WorkError(f"{error}; delete {cached} to have it downloaded again") from error
 
 
 def _cached(backbone: str) -> Path:
-    return home() / catalogue.url(backbone).rpartition("/")[2].replace(".pth", ".safetensors")
+    return home() / catalogue.URLS[backbone].replace(".pth", ".safetensors")
+
+
+def _kept(cached: Path, backbone: str) -> Weights:
+    """The weights of a downloaded file, under its own name and SHA-256, not our copy's."""
+    found = weights.load(cached, backbone, f"kept at {cached}")
+    official = weights.metadata(cached).get("source_sha256", "")
+    if not official.startswith(_digest(backbone)):  # put there by hand
+        return found
+    return replace(found, name=catalogue.URLS[backbone], sha256=official)
+
+
+def _digest(backbone: str) -> str:
+    """The beginning of the official file's SHA-256, which its name ends with."""
+    return catalogue.URLS[backbone].rpartition("-")[2].removesuffix(".pth")
 
 
 def _embedded(backbone: str) -> Weights:
@@ -102,23 +117,22 @@ def _download(url: str, backbone: str) -> Weights:
     with tempfile.TemporaryDirectory() as temporary:
         fetched = Path(temporary) / url.rpartition("/")[2]
         _fetch(url, fetched)
-        expected = url.rpartition("-")[2].removesuffix(".pth")
+        expected = _digest(backbone)
         found = weights.sha256(fetched)
         if not found.startswith(expected):
             raise WorkError(
                 f"{url}: SHA-256 {found} does not begin with {expected}: not the file that was "
                 f"asked for; try again, or put it at models/{backbone}.pth by hand"
             )
-        origin = f"downloaded from {url}"
-        whole = weights.load(fetched, backbone, origin)
+        whole = weights.load(fetched, backbone, f"downloaded from {url}")
     target = _cached(backbone)
     try:
         writable_folder(target.parent, "PADIM_HOME")
     except UsageError as error:
         logger.warning("%s: the weights are not kept, and will be downloaded again", error)
         return whole
-    save_arrays(target, whole.state, weights.metadata(whole.variant))
-    return weights.load(target, backbone, origin)
+    weights.save(whole, target)
+    return _kept(target, backbone)
 
 
 def _fetch(url: str, path: Path) -> None:
@@ -177,10 +191,18 @@ def _random(backbone: str) -> Weights:
             array = rng.standard_normal(shape, np.float32) / np.float32(np.prod(shape[1:]) ** 0.5)
         elif key.endswith(".bias"):
             array = rng.standard_normal(shape, np.float32) / 10
+        elif key.endswith(".weight"):
+            array = np.full(shape, _gain(key), np.float32)
         else:
-            # Norms that shrink, so that a hundred residual layers do not make maps explode.
-            scale = 0.6 if key.endswith(".weight") else float(key.endswith("running_var"))
-            array = np.full(shape, scale, np.float32)
+            array = np.full(shape, float(key.endswith("running_var")), np.float32)
         state[key] = array
     digest = hashlib.sha256(b"".join(array.tobytes() for array in state.values())).hexdigest()
     return Weights(state, "random", digest, "random", {})
+
+
+def _gain(key: str) -> float:
+    """Of a norm's random weights, such that maps neither explode nor forget the picture."""
+    if ".norm." not in key:
+        return 0.6  # a residual network's: a hundred layers are added up
+    # An EfficientNet's: swish passes little of what is small, and then the gates halve it.
+    return 0.7 if ".project." in key else 2.0

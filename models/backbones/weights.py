@@ -16,6 +16,7 @@ import numpy as np
 
 from common.errors import UsageError, WorkError, run
 from common.files import save_arrays
+from common.options import add_boolean
 from models.backbones import catalogue, names, pickles
 from models.backbones.catalogue import BACKBONES
 
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 MODELS = Path(__file__).resolve().parent.parent
 ENDINGS = (".pth", ".pt", ".pdparams", ".pdiparams", ".safetensors")
+DTYPES = ("float32", "float16")
 ACCEPTED = "PyTorch's .pth, Paddle's .pdparams or .pdiparams from paddle.save, .safetensors"
 
 
@@ -37,39 +39,38 @@ class Weights:
     variant: dict
 
 
-def load(path: Path, backbone: str, origin: str) -> Weights:
+def load(path: Path, backbone: str, origin: str, tensorflow: bool | None = None) -> Weights:
     """Read `path` and check it against `backbone`, tensor by tensor.
+
+    `tensorflow`: whether a file with timm's names holds weights that came from TensorFlow; None for
+    what its name says.
 
     Raises UsageError where there is no such file, WorkError where it is no weight file, asks
     for code to be executed, or has missing, extra or misshapen tensors (all are listed).
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such weight file (--pretrained_backbone); give {ACCEPTED}")
-    state, variant = read_as(path, backbone, path.name)
-    return Weights(state, path.name, sha256(path), origin, variant)
-
-
-def read_as(path: Path, backbone: str, file: str) -> tuple[dict, dict]:
-    """The arrays of `backbone` in `path`, checked, and the variant of the network they need.
-
-    `file` is the name it was published under.
-    """
     arrays = read(path)
-    variant = _variant(path)
-    if variant is None:
-        variant = names.variant_of(backbone, arrays, file)
-        if names.scheme_of(backbone, names.unwrapped(arrays).values()) == "timm":
-            logger.warning(
-                "%s has timm's names; taken for %s weights (files of TensorFlow's are called tf_…)",
-                path,
-                "TensorFlow's" if variant["padding"] == "same" else "PyTorch's",
-            )
-    return convert(arrays, backbone, path), variant
+    variant = _variant(path, backbone, arrays, tensorflow)
+    return Weights(convert(arrays, backbone, path), path.name, sha256(path), origin, variant)
 
 
-def metadata(variant: dict) -> dict[str, str]:
-    """What stands beside the arrays in files that we write."""
-    return {"format": "names of this project, no classifier", "variant": json.dumps(variant)}
+def _variant(path: Path, backbone: str, arrays: dict, tensorflow: bool | None) -> dict:
+    """What the file itself says of its network, or the names in it, or its own name."""
+    scheme = names.scheme_of(backbone, names.unwrapped(arrays).values())
+    if tensorflow is not None and scheme != "timm":
+        raise UsageError(f"{path}: --tensorflow is for files with timm's names; leave it out")
+    if (written := _written_variant(path)) is not None:
+        return written
+    variant = names.variant_of(backbone, arrays, path.name, tensorflow)
+    if scheme == "timm" and tensorflow is None:
+        logger.warning(
+            "%s has timm's names; taken for %s weights (TensorFlow's are called tf_…; to say it "
+            "yourself: python -m models.backbones.weights convert --tensorflow True|False)",
+            path,
+            "TensorFlow's" if variant["padding"] == "same" else "PyTorch's",
+        )
+    return variant
 
 
 def _check_variant(padding: str, epsilon: float) -> None:
@@ -79,14 +80,19 @@ def _check_variant(padding: str, epsilon: float) -> None:
         raise ValueError(f"epsilon {epsilon!r}")
 
 
-def _variant(path: Path) -> dict | None:
-    """What `metadata` wrote, None in other files."""
+def metadata(path: Path) -> dict[str, str]:
+    """What stands beside the arrays of a safetensors file; other files have nothing."""
     if _reader(path) is not _read_safetensors:
-        return None
+        return {}
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
-        written = (file.metadata() or {}).get("variant")
+        return file.metadata() or {}
+
+
+def _written_variant(path: Path) -> dict | None:
+    """The variant that `save` wrote, None in other files."""
+    written = metadata(path).get("variant")
     try:
         variant = None if written is None else json.loads(written)
         if variant:
@@ -194,14 +200,15 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def save_half(state: dict, path: Path, variant: dict) -> None:
-    """Write `state` as float16 safetensors; every float must fit float16's range."""
+def save(found: Weights, path: Path, dtype: str = "float32") -> None:
+    """Write `found` as safetensors of `dtype`, with its variant and the SHA-256 it came with."""
     with np.errstate(over="ignore"):
-        halves = {key: array.astype(np.float16) for key, array in state.items()}
-    overflow = [key for key, array in halves.items() if not np.isfinite(array).all()]
+        arrays = {key: array.astype(dtype) for key, array in found.state.items()}
+    overflow = [key for key, array in arrays.items() if not np.isfinite(array).all()]
     if overflow:
-        raise WorkError(f"{path}: beyond float16's range: {', '.join(overflow)}")
-    save_arrays(path, halves, metadata(variant))
+        raise WorkError(f"{path}: beyond {dtype}'s range: {', '.join(overflow)}")
+    beside = {"variant": json.dumps(found.variant), "source_sha256": found.sha256}
+    save_arrays(path, arrays, {"format": "names of this project, no classifier", **beside})
 
 
 def main() -> None:
@@ -211,14 +218,24 @@ def main() -> None:
         allow_abbrev=False,
     )
     verbs = parser.add_subparsers(required=True)
-    verb = verbs.add_parser("convert", help="any accepted file → float16 safetensors, checked")
+    verb = verbs.add_parser("convert", help="any accepted file → safetensors, checked")
     verb.add_argument("source", type=Path, metavar="IN", help=ACCEPTED)
     verb.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
     verb.add_argument("--backbone", default="resnet18", choices=BACKBONES, help="its network")
+    verb.add_argument(
+        "--dtype", default="float32", choices=DTYPES, help="of the numbers (default: float32)"
+    )
+    add_boolean(
+        verb,
+        "--tensorflow",
+        None,
+        "whether an EfficientNet with timm's names came from TensorFlow (default: B6, B7 and files "
+        "called tf_… do)",
+    )
     options = parser.parse_args()
-    weights = load(options.source, options.backbone, "converted")
-    save_half(weights.state, options.target, weights.variant)
-    print(f"{options.target}: {len(weights.state)} tensors, SHA-256 {sha256(options.target)}")
+    found = load(options.source, options.backbone, "converted", options.tensorflow)
+    save(found, options.target, options.dtype)
+    print(f"{options.target}: {len(found.state)} tensors, SHA-256 {sha256(options.target)}")
 
 
 if __name__ == "__main__":
