@@ -15,6 +15,7 @@ for each other at every small matrix, and go on spinning where the network wants
 """
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ from threadpoolctl import ThreadpoolController
 from models.device import cpu_threads
 from models.grids import Grid, nearest
 
+logger = logging.getLogger(__name__)
+
+# Beside a covariance of norm 1, float32 resolves no variance smaller than this: where channels
+# outnumber pictures, the inverse would be one of rounding errors. (Half of it fails now and then;
+# ResNet-18's covariances have a norm below 10, which leaves epsilon a factor of 500.)
+RESOLUTION = 2.0**-19
 BAND_ELEMENTS = 2**19  # of the largest array that a band works on: 2 MB
 
 
@@ -125,13 +132,15 @@ class PatchGaussian:
         """Turn scatter into factors: Σ = scatter/(n−1) + ε I, whitened level by level, in place.
 
         What a level's channels share with the coarser ones is taken out of their covariance
-        (Schur complement); the rest is inverted by Cholesky. Raises ValueError with fewer than
-        two pictures (no covariance) and FloatingPointError where maps were not finite.
+        (Schur complement); the rest is inverted by Cholesky. ε is raised, with a warning, where
+        variances are so large that float32 cannot resolve it. Raises ValueError with fewer than two
+        pictures (no covariance) and FloatingPointError where maps or variances were not finite.
         """
         if self.n < 2:
             raise ValueError(f"a covariance needs at least 2 pictures, there were {self.n}")
         if not all(np.isfinite(level.mean).all() for level in self.levels):
             raise FloatingPointError("the embeddings hold values that are not finite")
+        self._resolve()
         epsilon, divisor = np.float32(self.epsilon), np.float32(self.n - 1)
 
         def invert(band: Band) -> None:
@@ -151,6 +160,22 @@ class PatchGaussian:
 
         self._each_band(invert, self.dims)
         self.finalized = True
+
+    def _resolve(self) -> None:
+        """Raise ε to what float32 resolves beside the largest variances."""
+        norms = (np.linalg.norm(level.factor, axis=(1, 2)).max() for level in self.levels)
+        norm = float(np.linalg.norm(list(norms))) / (self.n - 1)
+        if not np.isfinite(norm):
+            raise FloatingPointError("the embeddings vary beyond float32's range")
+        if (least := RESOLUTION * norm) > self.epsilon:
+            logger.warning(
+                "the embeddings vary so much (covariances of norm %.2g) that float32 does not "
+                "resolve epsilon = %.2g: raised to %.2g",
+                norm,
+                self.epsilon,
+                least,
+            )
+            self.epsilon = least
 
     def mahalanobis(self, maps: Sequence[np.ndarray]) -> np.ndarray:
         """Distances sqrt((z−mean)ᵀ Σ⁻¹ (z−mean)) of maps [B,c,h,w], finest first: [B,h,w]."""

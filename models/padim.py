@@ -113,7 +113,7 @@ class PaDiM:
                 raise WorkError(
                     f"the embeddings have no covariance ({error}); are {name} the right weights?"
                 ) from error
-        self.record["n"] = n
+        self.record |= {"n": n, "epsilon": gaussian.epsilon}
         self._learned(gaussian)
 
     def _learned(self, gaussian: PatchGaussian) -> None:

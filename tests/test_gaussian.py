@@ -156,7 +156,30 @@ def test_bands_change_nothing(stages, elements, monkeypatch):
 def test_fewer_pictures_than_channels_stay_finite():
     patches = fitted(EVEN, maps(EVEN, 2))
     patches.finalize()
+    assert patches.epsilon == 0.01
     assert np.isfinite(patches.mahalanobis(maps(EVEN, 3, seed=4))).all()
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e6])
+def test_where_float32_cannot_resolve_it_epsilon_is_raised(caplog, scale):
+    """With fewer pictures than channels, which leave directions without variance."""
+    drawn, others = ([scale * stage for stage in maps(EVEN, n, seed=n)] for n in (4, 3))
+    patches = fitted(EVEN, drawn)
+    with np.errstate(over="ignore"):
+        patches.finalize()
+    assert patches.epsilon > 0.01 and "epsilon = 0.01: raised to" in caplog.text
+    mean, precision = plain(EVEN, drawn, patches.epsilon)
+    centred = embedded(EVEN, others) - mean
+    expected = np.sqrt(np.einsum("bpd,pde,bpe->bp", centred, precision, centred))
+    found = patches.mahalanobis(others).reshape(expected.shape)
+    np.testing.assert_allclose(found, expected, rtol=0.2)
+
+
+def test_variances_beyond_float32_are_refused():
+    with np.errstate(over="ignore", invalid="ignore"):
+        patches = fitted(EVEN, [1e25 * stage for stage in maps(EVEN)])
+        with pytest.raises(FloatingPointError):
+            patches.finalize()
 
 
 def test_the_scatter_is_inverted_in_its_own_memory():
