@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from paddle import nn
+from paddle.jit import not_to_static
 from paddle.nn import functional as F  # noqa: N812 - its usual name
 
 from models.backbones.catalogue import EFFICIENT, PADDINGS, POINTS, STEM, Block, blocks, rounded
@@ -111,6 +112,7 @@ class EfficientNet(nn.Layer):
         self.stage_channels = tuple(found[layer][0] for layer in self.layers)
         self.grids = [found[layer][1] for layer in self.layers]
 
+    @not_to_static  # nothing in it depends on the picture: converting it would take as long again
     def forward(self, x):
         x = F.swish(self.stem(x))
         maps = []

@@ -4,6 +4,7 @@ topology, cut behind the last layer used."""
 from collections.abc import Sequence
 
 from paddle import nn
+from paddle.jit import not_to_static
 from paddle.vision import models as vision
 
 from models.backbones.catalogue import RESIDUAL, RESIDUAL_LAYERS
@@ -27,6 +28,7 @@ class ResNet(nn.Layer):
         self.stage_channels = tuple(RESIDUAL[name][0] * 2**i for i in indices)
         self.grids = [tuple(-(-side // (4 * 2**i)) for side in size) for i in indices]
 
+    @not_to_static  # nothing in it depends on the picture: converting it would take as long again
     def forward(self, x):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         maps = []

@@ -205,4 +205,4 @@ def _gain(key: str) -> float:
     if ".norm." not in key:
         return 0.6  # a residual network's: a hundred layers are added up
     # An EfficientNet's: swish passes little of what is small, and then the gates halve it.
-    return 0.7 if ".project." in key else 2.0
+    return 0.6 if ".project." in key else 2.0
