@@ -163,8 +163,9 @@ class PatchGaussian:
 
     def _resolve(self) -> None:
         """Raise ε to what float32 resolves beside the largest variances."""
-        norms = (np.linalg.norm(level.factor, axis=(1, 2)).max() for level in self.levels)
-        norm = float(np.linalg.norm(list(norms))) / (self.n - 1)
+        with np.errstate(over="ignore"):
+            norms = [np.linalg.norm(level.factor, axis=(1, 2)).max() for level in self.levels]
+            norm = float(np.linalg.norm(norms)) / (self.n - 1)
         if not np.isfinite(norm):
             raise FloatingPointError("the embeddings vary beyond float32's range")
         if (least := RESOLUTION * norm) > self.epsilon:

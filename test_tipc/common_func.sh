@@ -101,7 +101,11 @@ func_value_of() { # KEY: the value of the first line with this key, null where t
 }
 
 func_has() { # KEY: whether there is a line with this key
-    printf '%s\n' "${lines[@]}" | grep -q -e "^$1:"
+    local line
+    for line in "${lines[@]}"; do
+        [ "${line%%:*}" != "$1" ] || return 0 # no `grep -q`: who writes to it may be killed by it
+    done
+    return 1
 }
 
 func_set_params() { # KEY VALUE: KEY=VALUE, or nothing where either is null
