@@ -5,13 +5,12 @@ those of the part that is computed, the latter of its convolutions; milliseconds
 picture at batch 8, fp32, without scoring; the checkpoint's megabytes follow from its shapes.
 """
 
-import sys
-
 import numpy as np
 import paddle
 from paddle import nn
 
 from benchmarks.parts import SIDE, median_ms
+from common.options import Parser
 from models import build_detector
 from models.backbones.catalogue import BACKBONES
 
@@ -67,5 +66,9 @@ def row(backbone: str) -> str:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or BACKBONES:
+    parser = Parser("What each backbone costs, a table row each.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a backbone (default: all)")
+    for name in parser.parse_args().names or BACKBONES:
+        if name not in BACKBONES:
+            parser.error(f"there is no {name}; known: {', '.join(BACKBONES)}")
         print(row(name), flush=True)

@@ -16,10 +16,11 @@ warnings.filterwarnings("ignore", message="No ccache found")
 
 # Paddle writes below the home folder when it is imported and when it converts a network; in a
 # container there may be none. A folder for this process alone serves as well.
+SUBSTITUTE_HOME = None
 _home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
 if not os.access(_home, os.W_OK | os.X_OK) or not os.path.isdir(_home):  # noqa: PTH112
-    _substitute = tempfile.TemporaryDirectory(prefix="padim-home-")
-    os.environ["HOME"] = _substitute.name
+    SUBSTITUTE_HOME = tempfile.TemporaryDirectory(prefix="padim-home-")
+    os.environ["HOME"] = SUBSTITUTE_HOME.name
 
 METHODS = ("padim",)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.backbones.catalogue import REDUCTIONS
 from models.grids import Grid, evenly, first
 
 
@@ -116,8 +117,10 @@ def draw(
     """
     if reduction == "none":
         return PatchEmbedding(stage_channels, np.arange(sum(stage_channels)))
-    kind = SemiOrthogonalEmbedding if reduction == "semi_orthogonal" else PatchEmbedding
-    return kind.draw(stage_channels, dims, seed)
+    kinds = {"random": PatchEmbedding, "semi_orthogonal": SemiOrthogonalEmbedding}
+    if reduction not in kinds:
+        raise ValueError(f"reduction {reduction!r} is not one of {', '.join(REDUCTIONS)}")
+    return kinds[reduction].draw(stage_channels, dims, seed)
 
 
 def from_arrays(

@@ -163,9 +163,11 @@ class PatchGaussian:
 
     def _resolve(self) -> None:
         """Raise ε to what float32 resolves beside the largest variances."""
+        factors = [level.factor for level in self.levels]
         with np.errstate(over="ignore"):
-            norms = [np.linalg.norm(level.factor, axis=(1, 2)).max() for level in self.levels]
-            norm = float(np.linalg.norm(norms)) / (self.n - 1)
+            # No np.linalg.norm: it copies what may be most of the memory.
+            squared = sum(float(np.einsum("pij,pij->p", f, f).max()) for f in factors)
+        norm = squared**0.5 / (self.n - 1)
         if not np.isfinite(norm):
             raise FloatingPointError("the embeddings vary beyond float32's range")
         if (least := RESOLUTION * norm) > self.epsilon:

@@ -29,13 +29,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--layers",
         help="layers that feed the embedding, comma-separated; of EfficientNets block numbers, "
-        "<block>.expand, or first, middle, last (default: layer1,layer2,layer3; last)",
+        "<block>.expand, <block>.depthwise, or first, middle, last (default: "
+        "layer1,layer2,layer3; last)",
     )
     group.add_argument(
         "--dims",
         type=whole(1),
-        help="channels kept (default: as published, 100 for resnet18, 550 for wide ones; all of an "
-        "EfficientNet)",
+        help="channels kept (default: 100 for resnet18 and 34, 550 for wide networks, 300 for the "
+        "other residual ones, all of an EfficientNet)",
     )
     group.add_argument(
         "--reduction",

@@ -62,13 +62,14 @@ class PaDiM:
         `epsilon` regularises the covariance and `sigma` (pixels) smooths the map, both as in the
         paper. `engine`: fields of `Engine`.
         """
-        found = sources.find(backbone, pretrained_backbone)
+        engine = Engine(**engine).resolved()  # what is wrong is told before anything is downloaded
         layers = catalogue.default_layers(backbone) if layers is None else tuple(layers)
-        net = network.build(backbone, layers, image_size, found.variant)
-        network.set_weights(net, found.state)
-        total = sum(net.stage_channels)
+        total = sum(catalogue.channels(backbone, layer) for layer in layers)
         dims, reduction = _reduced(backbone, total, dims, reduction)
         seed = _drawn_by(seed, reduction)
+        found = sources.find(backbone, pretrained_backbone)
+        net = network.build(backbone, layers, image_size, found.variant)
+        network.set_weights(net, found.state)
         embedding = embeddings.draw(reduction, net.stage_channels, dims, seed)
         record = {
             "method": cls.method,
@@ -84,7 +85,7 @@ class PaDiM:
             "sigma": sigma,
             "calibration": None,
         }
-        return cls(net, embedding, record, Engine(**engine))
+        return cls(net, embedding, record, engine)
 
     @cached_property
     def extract(self) -> Extractor:
@@ -137,12 +138,12 @@ class PaDiM:
         need, before = 0, 0
         for channels, (h, w) in reversed(self.stages):
             before += channels
-            need += 4 * h * w * channels * before
+            need += 2 * 4 * h * w * channels * before  # the second time while they are saved
         there = total_memory()
         if there is not None and need > 0.9 * there:
             raise UsageError(
                 f"--img_size {self.size[0]}x{self.size[1]} with --dims {self.embedding.dims} needs "
-                f"{need / 1e9:.1f} GB of statistics, there are {there / 1e9:.1f} GB; lower "
+                f"{need / 1e9:.1f} GB for statistics, there are {there / 1e9:.1f} GB; lower "
                 "it, or keep fewer channels (--dims, --layers)"
             )
 
@@ -178,13 +179,16 @@ def blank(record: dict) -> nn.Layer:
 
 def _reduced(backbone: str, total: int, dims: int | None, reduction: str | None) -> tuple[int, str]:
     """How many of `total` channels are kept, and in which way; a draw of all is none."""
+    if reduction not in (None, *catalogue.REDUCTIONS):
+        raise ValueError(f"reduction {reduction!r}; known: {', '.join(catalogue.REDUCTIONS)}")
     if reduction == "none":
         if dims not in (None, total):
             raise UsageError(f"--reduction none keeps all {total} channels; leave out --dims")
         return total, "none"
     if dims is not None and dims > total:
-        logger.warning("--dims %d: these layers have %d channels; all are kept", dims, total)
-    dims = min(dims or catalogue.default_dims(backbone) or total, total)
+        logger.warning("--dims %d: these layers have %d channels, no more", dims, total)
+    wanted = (catalogue.default_dims(backbone) or total) if dims is None else dims
+    dims = min(wanted, total)
     if reduction == "semi_orthogonal":
         return dims, reduction
     return dims, "none" if dims == total else "random"

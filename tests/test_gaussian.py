@@ -175,6 +175,14 @@ def test_where_float32_cannot_resolve_it_epsilon_is_raised(caplog, scale):
     np.testing.assert_allclose(found, expected, rtol=0.2)
 
 
+def test_epsilon_stays_where_float32_resolves_it():
+    """Covariances a hundred times as large as ResNet-18's."""
+    patches = fitted(EVEN, [10 * stage for stage in maps(EVEN, 4)])
+    assert np.linalg.norm(patches.levels[0].factor[0] / 3) > 500
+    patches.finalize()
+    assert patches.epsilon == 0.01
+
+
 def test_variances_beyond_float32_are_refused():
     with np.errstate(over="ignore", invalid="ignore"):
         patches = fitted(EVEN, [1e25 * stage for stage in maps(EVEN)])

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from models import checkpoint
 from tests.conftest import SMALL, call, fails
 
 # An EfficientNet with points inside blocks, a deeper residual network, a projection.
@@ -55,15 +54,15 @@ def test_deployed_it_scores_as_trained(trained, expected, demo, tmp_path, kind):
             assert ours["verdict"] == theirs["verdict"] != "unknown"
 
 
+@pytest.mark.parametrize("trained", ["efficientnet_b0"], indirect=True)
 def test_int8_is_for_residual_networks(trained, demo, tmp_path, monkeypatch):
-    if checkpoint.load_record(trained / "best.pdparams")["backbone"] != "efficientnet_b0":
-        pytest.skip("a residual network")
     monkeypatch.setenv("FLAGS_enable_pir_api", "1")
     options = ("--save_dir", tmp_path, "--quantize", demo / "flange/train/good")
     result = call("export_model", "--model_path", trained, *options)
     fails(result, 2, "--quantize", "efficientnet_b0", "residual")
 
 
+@pytest.mark.parametrize("trained", ["efficientnet_b0"], indirect=True)
 def test_export_checks_what_is_named_beside_the_model(trained, tmp_path):
     options = ("--model_path", trained, "--save_dir", tmp_path, "--backbone", "resnet152")
     fails(call("export_model", *options), 2, "resnet152")

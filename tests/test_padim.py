@@ -1,19 +1,20 @@
 import numpy as np
 import paddle
 import pytest
+from safetensors.numpy import save_file
 
 from common.errors import UsageError
 from models import build_detector, checkpoint, load_detector
-from models.backbones import network, sources
+from models.backbones import names, network, sources
 from models.extractor import Engine, Extractor
 
 SIZE = (64, 96)
 
 
-def pictures(n: int, seed: int = 0) -> np.ndarray:
+def pictures(n: int, size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    flat = rng.standard_normal((1, 3, *SIZE))
-    return (flat + 0.2 * rng.standard_normal((n, 3, *SIZE))).astype(np.float32)
+    flat = rng.standard_normal((1, 3, *size))
+    return (flat + 0.2 * rng.standard_normal((n, 3, *size))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_one_picture_is_too_few(n):
 def test_more_dims_than_channels_keeps_all_and_says_so(caplog):
     detector = build_detector(dims=449, image_size=SIZE, device="cpu")
     assert detector.embedding.dims == detector.record["dims"] == 448
-    assert "448 channels; all are kept" in caplog.text
+    assert "448 channels, no more" in caplog.text
 
 
 def test_channels_of_late_stages_alone_need_their_own_grid_only():
@@ -142,7 +143,7 @@ def test_the_static_graph_computes_what_dygraph_computes():
         ({}, 100, "random", 7, ""),
         ({"seed": 3}, 100, "random", 3, ""),
         ({"dims": 448}, 448, "none", None, ""),
-        ({"dims": 500, "seed": 3}, 448, "none", None, "448 channels; all are kept"),
+        ({"dims": 500, "seed": 3}, 448, "none", None, "448 channels, no more"),
         ({"reduction": "none", "seed": 3}, 448, "none", None, "--seed 3 has no effect"),
         ({"layers": ("layer1",)}, 64, "none", None, ""),
         ({"reduction": "semi_orthogonal", "dims": 9}, 9, "semi_orthogonal", 7, ""),
@@ -153,6 +154,56 @@ def test_the_record_says_what_was_drawn(caplog, asked, dims, reduction, seed, wa
     assert [built.record[key] for key in ("dims", "reduction", "seed")] == [dims, reduction, seed]
     assert built.embedding.dims == dims
     assert (warning in caplog.text) if warning else not caplog.text
+
+
+@pytest.mark.parametrize("wrong", [{"reduction": "half"}, {"dims": 0}, {"layers": ("layer9",)}])
+def test_settings_that_are_not_there_are_refused(wrong):
+    with pytest.raises(ValueError):
+        build_detector(pretrained_backbone="embedded", **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"dims": 20, "reduction": "none"}, {"device": "gpu:99"}])
+def test_wrong_use_is_told_before_anything_is_downloaded(monkeypatch, wrong):
+    monkeypatch.setattr(sources, "find", lambda *_: pytest.fail("weights were looked for"))
+    with pytest.raises(UsageError):
+        build_detector(backbone="wide_resnet50_2", **wrong)
+
+
+def test_an_epsilon_that_had_to_be_raised_is_in_the_record():
+    net = network.build("resnet18", ("layer1",), SIZE)
+    state = sources.find("resnet18", "embedded").state
+    network.set_weights(net, {**state, "bn1.weight": 1e4 * state["bn1.weight"].astype("f4")})
+    built = build_detector(pretrained_backbone="embedded", layers=("layer1",), image_size=SIZE)
+    built.network.set_state_dict(net.state_dict())
+    built.fit([pictures(4)])
+    assert built.record["epsilon"] == built.gaussian.epsilon > 0.01
+
+
+@pytest.mark.parametrize(
+    ("scheme", "file", "padding"),
+    [("timm", "tf_x.safetensors", "same"), ("efficientnet_pytorch", "x.pth", "same_as_trained")],
+)
+def test_a_librarys_padding_reaches_the_scores(tmp_path, scheme, file, padding):
+    """From the names in a file to a detector, and through a checkpoint."""
+    ours = sources.find("efficientnet_b0", "random").state
+    modules = {ours: theirs for theirs, ours in names.modules("efficientnet_b0", scheme).items()}
+    parts = {key: key.rpartition(".") for key in ours}
+    theirs = {f"{modules[parts[key][0]]}.{parts[key][2]}": ours[key] for key in ours}
+    save_file(theirs, tmp_path / file)
+    settings = {"layers": ("block3", "block5"), "image_size": (70, 99), "device": "cpu"}
+    built = build_detector(
+        backbone="efficientnet_b0", pretrained_backbone=str(tmp_path / file), **settings
+    )
+    images = pictures(3, (70, 99))
+    expected = network.build(
+        "efficientnet_b0", settings["layers"], (70, 99), {"padding": padding, "epsilon": 1e-3}
+    )
+    network.set_weights(expected, ours)
+    for found, stage in zip(built.extract(images), expected(paddle.to_tensor(images)), strict=True):
+        np.testing.assert_allclose(found, stage.numpy(), rtol=1e-3, atol=1e-4)
+    built.fit([images])
+    again = type(built).from_state(*built.state(), device="cpu")
+    np.testing.assert_allclose(again.score(images).map, built.score(images).map, rtol=1e-4)
 
 
 def test_a_record_from_before_other_backbones_still_loads(detector):

@@ -8,12 +8,13 @@ import time
 from email.message import Message
 
 import numpy as np
+import paddle
 import pytest
 from safetensors.numpy import save_file
 
 from common.errors import UsageError, WorkError
 from models.backbones import catalogue, sources, weights
-from models.backbones.network import full_shapes
+from models.backbones.network import build, full_shapes, set_weights
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,43 @@ def test_a_file_put_into_the_cache_by_hand_has_its_own_name_and_digest(home, who
     weights.save(weights.Weights(whole, "own.pth", "0" * 64, "x", {}), kept)
     found = sources.find("resnet18")
     assert (found.name, found.sha256) == (kept.name, weights.sha256(kept))
+
+
+def test_a_copy_that_was_changed_is_not_taken_for_the_official_file(home, server):
+    sources.find("resnet18")
+    (kept,) = home.iterdir()
+    content = bytearray(kept.read_bytes())
+    content[-100] ^= 1
+    kept.write_bytes(content)
+    with pytest.raises(WorkError, match="not what was downloaded any more; delete"):
+        sources.find("resnet18")
+
+
+def test_a_cache_that_cannot_be_read_is_left_alone(home, server, monkeypatch, caplog):
+    sources.find("resnet18")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(sources, "_kept", refuse)
+    assert sources._found("resnet18") is None
+    assert "Permission denied; PADIM_HOME" in caplog.text
+
+
+def test_weights_that_cannot_be_kept_are_used_all_the_same(home, server, caplog):
+    (home / "resnet18-f37072fd.safetensors").mkdir(parents=True)
+    (home / catalogue.URLS["resnet18"].replace(".pth", ".safetensors")).mkdir()
+    assert sources.find("resnet18").origin.startswith("downloaded from")
+    assert "not kept" in caplog.text
+
+
+def test_a_home_that_goes_with_the_process_keeps_nothing(home, server, monkeypatch, caplog):
+    class Substitute:
+        name = str(home)
+
+    monkeypatch.setattr(sources, "SUBSTITUTE_HOME", Substitute)
+    assert sources.find("resnet18").origin.startswith("downloaded from")
+    assert "PADIM_HOME" in caplog.text and not home.exists()
 
 
 def test_a_file_of_another_hash_is_refused_and_not_kept(home, server, monkeypatch):
@@ -137,6 +175,7 @@ def test_a_process_asks_in_vain_only_once(home, monkeypatch):
 
 
 def test_a_server_that_does_not_answer_is_given_up(monkeypatch):
+    assert sources.SECONDS < 10
     monkeypatch.undo()  # the fixture no_network
     monkeypatch.setattr(sources, "SECONDS", 0.2)
     done = threading.Event()
@@ -148,7 +187,7 @@ def test_a_server_that_does_not_answer_is_given_up(monkeypatch):
     assert time.perf_counter() - start < 5
 
 
-@pytest.mark.parametrize("ending", [".pth", ".pdparams", ".safetensors"])
+@pytest.mark.parametrize("ending", [".pth", ".pt", ".bin", ".pdparams", ".safetensors"])
 def test_a_file_in_models_is_found_whatever_its_ending(home, whole, ending):
     models = sources.MODELS
     models.mkdir()
@@ -176,6 +215,15 @@ def test_random_weights_are_seeded_and_say_so(backbone, caplog):
     assert "RANDOM" in caplog.text and one.sha256 == other.sha256
     assert {key: array.shape for key, array in one.state.items()} == full_shapes(backbone)
     assert all(np.array_equal(one.state[key], other.state[key]) for key in one.state)
+
+
+def test_random_weights_do_not_forget_the_picture():
+    network = build("efficientnet_b0", catalogue.default_layers("efficientnet_b0"), (64, 64))
+    set_weights(network, sources.find("efficientnet_b0", "random").state)
+    pictures = np.random.default_rng(0).standard_normal((2, 3, 64, 64), np.float32)
+    for stage in network(paddle.to_tensor(pictures)):
+        one, other = stage.numpy()
+        assert np.linalg.norm(one - other) > 0.02 * np.linalg.norm(one)
 
 
 def test_what_was_converted_keeps_its_variant(tmp_path):

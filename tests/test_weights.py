@@ -118,6 +118,7 @@ def test_classifier_and_counters_are_dropped(full):
     extra = {"fc.weight": np.ones((1000, 512)), "fc.bias": np.full(1000, np.nan)}
     extra |= {
         "bn1.num_batches_tracked": np.array(5),
+        "n_averaged": np.array(5),
         "layer2.0.bn1.num_batches_tracked": np.ones(1),
     }
     assert same(weights.convert({**extra, **full}, "resnet18", "file"), full)
@@ -139,6 +140,46 @@ def test_a_state_dict_of_paddles_own_network_loads(tmp_path):
     assert len(found) == 100
     assert np.array_equal(found["layer4.1.conv2.weight"], network.layer4[1].conv2.weight.numpy())
     assert np.array_equal(found["bn1.running_var"], network.bn1._variance.numpy())
+
+
+def test_two_networks_in_one_file_are_refused(full):
+    both = {f"encoder.{key}": array for key, array in full.items()} | full
+    assert f"{len(full)} there twice: conv1.weight, " in complaint(both)
+
+
+def test_weights_of_another_backbone_are_told_as_such():
+    state = {k: np.ones(s, "f4") for k, s in network.full_shapes("resnet34").items()}
+    text = complaint(state)
+    assert "these are weights of resnet34: give --backbone resnet34" in text and len(text) < 200
+
+
+def test_a_file_of_something_else_is_told_by_its_names():
+    text = complaint({"encoder.layer.0.query": np.ones(2, "f4")})
+    assert "holds none of its tensors, but encoder.layer.0.query" in text and len(text) < 200
+
+
+def test_numbers_that_no_memory_holds_are_not_looked_at(full):
+    huge = np.broadcast_to(np.float32(0), (10**13,))
+    assert "1 extra: huge" in complaint({**full, "huge": huge})
+
+
+def test_whole_numbers_are_no_weights(full):
+    text = complaint({**full, "conv1.weight": np.ones((64, 3, 7, 7), int)})
+    assert "1 no floats: conv1.weight" in text
+
+
+def test_bfloat16_in_safetensors_is_named_with_a_remedy(tmp_path):
+    header = b'{"a":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
+    content = len(header).to_bytes(8, "little") + header + bytes(2)
+    (tmp_path / "a.safetensors").write_bytes(content)
+    with pytest.raises(WorkError, match="bfloat16.*save it as float32"):
+        weights.read(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("around", ["state_dict", "model_state_dict", "model"])
+def test_containers_of_training_scripts_are_opened(tmp_path, around):
+    paddle.save({around: {"a": paddle.ones([2])}, "epoch": 3}, str(tmp_path / "a.pdparams"))
+    assert list(weights.read(tmp_path / "a.pdparams")) == ["a"]
 
 
 def test_missing_tensors_are_all_named(full):
@@ -182,7 +223,7 @@ def test_embedded_weights_take_the_place_of_the_official_ones(tmp_path, monkeypa
     """The fixture no_network is in force."""
     monkeypatch.setattr(sources, "MODELS", tmp_path)
     found = sources.find("resnet18")
-    for word in ("resnet18-f37072fd.pth", "no network", "models/resnet18.pth"):
+    for word in ("resnet18-f37072fd.pth", "no network", str(tmp_path / "resnet18.pth")):
         assert word in caplog.text
     assert found.origin == "embedded" and found.name == sources.EMBEDDED["resnet18"].name
     shapes = {key: array.shape for key, array in found.state.items()}
@@ -212,12 +253,13 @@ def test_the_file_asked_for_wins_over_all(tmp_path, monkeypatch, full_file):
 
 @pytest.mark.parametrize("name", ["gone.pth", ""])
 def test_a_weight_file_that_is_not_there_is_wrong_use(tmp_path, name):
-    with pytest.raises(UsageError, match="no such weight file.*--pretrained_backbone"):
+    with pytest.raises(UsageError, match="--pretrained_backbone .*no such weight file"):
         sources.find("resnet18", str(tmp_path / name))
 
 
 def convert(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["weights", "convert", *map(str, arguments)])
+    monkeypatch.setattr(weights, "start_logging", lambda: None)  # it would hide messages from us
     return weights.main()
 
 
@@ -270,6 +312,13 @@ def test_converter_leaves_the_old_file_where_the_source_is_bad(tmp_path, monkeyp
     with pytest.raises(WorkError, match=r"in\.pth"):
         convert(monkeypatch, source, target)
     assert target.read_bytes() == b"old"
+
+
+def test_converter_writes_safetensors_only(full_file, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=r"out\.pth: name the file to write \.safetensors"):
+        convert(monkeypatch, full_file, tmp_path / "out.pth")
+    with pytest.raises(UsageError, match=r"gone\.pth': no such weight file; give PyTorch's"):
+        convert(monkeypatch, tmp_path / "gone.pth", tmp_path / "out.safetensors")
 
 
 def test_converter_names_a_folder_it_cannot_write_to(full_file, tmp_path, monkeypatch):

@@ -134,6 +134,15 @@ def all_layers(backbone: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def channels(backbone: str, layer: str) -> int:
+    """Of the maps of a layer."""
+    if backbone in RESIDUAL:
+        return RESIDUAL[backbone][0] * 2 ** RESIDUAL_LAYERS.index(layer)
+    number, _, point = layer.removeprefix("block").partition(".")
+    block = blocks(backbone)[int(number) - 1]
+    return block.expanded if point else block.outputs
+
+
 def preset(backbone: str, which: str) -> tuple[str, ...]:
     """The first, middle or last block of each of an EfficientNet's three feature stages."""
     chosen = []
@@ -158,13 +167,13 @@ def parse_layers(backbone: str, text: str) -> tuple[str, ...]:
 
     ValueError where one is not there, or there twice.
     """
-    if text in PRESETS and backbone in EFFICIENT:
-        return preset(backbone, text)
+    if text.strip() in PRESETS and backbone in EFFICIENT:
+        return preset(backbone, text.strip())
     known = all_layers(backbone)
     asked = [_name(backbone, part.strip()) for part in text.split(",")]
     unknown = [name for name in asked if name not in known]
     if unknown:
-        presets = f", or one of {', '.join(PRESETS)}" if backbone in EFFICIENT else ""
+        presets = f", or alone {', '.join(PRESETS)}" if backbone in EFFICIENT else ""
         named = ", ".join(name or "layer without a name" for name in unknown)
         raise ValueError(f"{backbone} has no {named}; it has {_summary(known)}{presets}")
     if len(set(asked)) < len(asked):

@@ -6,7 +6,16 @@ from paddle import nn
 from paddle.jit import not_to_static
 from paddle.nn import functional as F  # noqa: N812 - its usual name
 
-from models.backbones.catalogue import EFFICIENT, PADDINGS, POINTS, STEM, Block, blocks, rounded
+from models.backbones.catalogue import (
+    EFFICIENT,
+    PADDINGS,
+    POINTS,
+    STEM,
+    Block,
+    blocks,
+    channels,
+    rounded,
+)
 
 Size = tuple[int, int]
 
@@ -81,7 +90,7 @@ class EfficientNet(nn.Layer):
         if padding not in PADDINGS:
             raise ValueError(f"padding {padding!r} is not one of {', '.join(PADDINGS)}")
         self.layers = tuple(layers)
-        found: dict[str, tuple[int, Size]] = {}
+        grids: dict[str, Size] = {}
         reference = size if padding == "same" else (EFFICIENT[name][2],) * 2
         stem = rounded(STEM * EFFICIENT[name][0])
         self.steps: list[str] = []
@@ -100,17 +109,16 @@ class EfficientNet(nn.Layer):
         self.stem = ConvNorm(3, stem, 3, 2, 1, list(pads), epsilon)
         for block in blocks(name):
             here = f"block{block.number}"
-            found[f"{here}.expand"] = (block.expanded, size)
+            grids[f"{here}.expand"] = size
             pads, size, reference = step(size, reference, block.kernel, block.stride)
-            found[f"{here}.depthwise"] = (block.expanded, size)
-            found[here] = (block.outputs, size)
+            grids[f"{here}.depthwise"] = grids[here] = size
             end = dot + point if here == last else ""
             setattr(self, here, MBConv(block, list(pads), epsilon, end))
             self.steps.append(here)
             if here == last:
                 break
-        self.stage_channels = tuple(found[layer][0] for layer in self.layers)
-        self.grids = [found[layer][1] for layer in self.layers]
+        self.stage_channels = tuple(channels(name, layer) for layer in self.layers)
+        self.grids = [grids[layer] for layer in self.layers]
 
     @not_to_static  # nothing in it depends on the picture: converting it would take as long again
     def forward(self, x):

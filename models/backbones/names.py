@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from models.backbones.catalogue import EFFICIENT, Block, blocks
 
 WRAPPERS = ("module.", "backbone.", "model.", "encoder.", "_orig_mod.")
+COUNTERS = ("num_batches_tracked", "n_averaged")
 LEAVES = {"_mean": "running_mean", "_variance": "running_var"}  # Paddle's → PyTorch's
 
 
@@ -52,7 +53,7 @@ def renamed(backbone: str, keys: Iterable[str]) -> dict[str, str]:
         drop, found = HEADS[scheme], modules(backbone, scheme)
     result = {}
     for key, value in short.items():
-        if value.endswith("num_batches_tracked") or value.startswith(drop):
+        if value.endswith(COUNTERS) or value.startswith(drop):
             continue
         module, _, leaf = value.rpartition(".")
         result[key] = f"{found[module]}.{leaf}" if module in found else value

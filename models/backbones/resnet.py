@@ -7,7 +7,7 @@ from paddle import nn
 from paddle.jit import not_to_static
 from paddle.vision import models as vision
 
-from models.backbones.catalogue import RESIDUAL, RESIDUAL_LAYERS
+from models.backbones.catalogue import RESIDUAL_LAYERS, channels
 
 
 class ResNet(nn.Layer):
@@ -25,7 +25,7 @@ class ResNet(nn.Layer):
         self.computed = RESIDUAL_LAYERS[: 1 + indices[-1]]
         for part in ("conv1", "bn1", "relu", "maxpool", *self.computed):
             setattr(self, part, getattr(whole, part))
-        self.stage_channels = tuple(RESIDUAL[name][0] * 2**i for i in indices)
+        self.stage_channels = tuple(channels(name, layer) for layer in layers)
         self.grids = [tuple(-(-side // (4 * 2**i)) for side in size) for i in indices]
 
     @not_to_static  # nothing in it depends on the picture: converting it would take as long again

@@ -1,6 +1,5 @@
 """Where a backbone's weights come from: named, found, cached, downloaded, embedded or random."""
 
-import hashlib
 import http.client
 import logging
 import os
@@ -14,8 +13,9 @@ import numpy as np
 
 from common.errors import UsageError, WorkError
 from common.files import writable_folder
+from models import SUBSTITUTE_HOME
 from models.backbones import catalogue, weights
-from models.backbones.weights import ENDINGS, MODELS, Weights
+from models.backbones.weights import ACCEPTED, ENDINGS, MODELS, Weights
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ def find(backbone: str, wanted: str | None = None) -> Weights:
         return _embedded(backbone)
     if wanted == "random":
         return _random(backbone)
+    if not Path(wanted).is_file():
+        raise UsageError(f"--pretrained_backbone {wanted!r}: no such weight file; give {ACCEPTED}")
     return weights.load(Path(wanted), backbone, "--pretrained_backbone")
 
 
@@ -52,14 +54,16 @@ def _found(backbone: str) -> Weights | None:
     local = sorted(path for end in ENDINGS if (path := MODELS / f"{backbone}{end}").is_file())
     if len(local) > 1:
         names = ", ".join(path.name for path in local)
-        raise UsageError(f"models/ holds {names}; which? Keep one, or name it")
+        raise UsageError(f"{MODELS} holds {names}; which? Keep one, or name it")
     if local:
         return weights.load(local[0], backbone, f"found at models/{local[0].name}")
     cached = _cached(backbone)
-    if not cached.is_file():
-        return None
     try:
-        return _kept(cached, backbone)
+        return _kept(cached, backbone) if cached.is_file() else None
+    except OSError as error:
+        reason = f"{cached}: {error.strerror}"
+        logger.warning("%s; PADIM_HOME may name a folder that can be read", reason)
+        return None
     except WorkError as error:
         raise WorkError(f"{error}; delete {cached} to have it downloaded again") from error
 
@@ -71,9 +75,12 @@ def _cached(backbone: str) -> Path:
 def _kept(cached: Path, backbone: str) -> Weights:
     """The weights of a downloaded file, under its own name and SHA-256, not our copy's."""
     found = weights.load(cached, backbone, f"kept at {cached}")
-    official = weights.metadata(cached).get("source_sha256", "")
+    written = weights.metadata(cached)
+    official = written.get("source_sha256", "")
     if not official.startswith(_digest(backbone)):  # put there by hand
         return found
+    if written.get("numbers_sha256") != weights.digest(found.state):
+        raise WorkError(f"{cached}: not what was downloaded any more")
     return replace(found, name=catalogue.URLS[backbone], sha256=official)
 
 
@@ -93,7 +100,7 @@ def _embedded(backbone: str) -> Weights:
 
 def _official(backbone: str) -> Weights:
     url = catalogue.url(backbone)
-    by_hand = f"download {url} and put it at models/{backbone}.pth, or name it"
+    by_hand = f"download it and put it at {MODELS / backbone}.pth, or name it"
     try:
         if url in _refused:
             raise UnreachableError(_refused[url])
@@ -127,11 +134,13 @@ def _download(url: str, backbone: str) -> Weights:
         whole = weights.load(fetched, backbone, f"downloaded from {url}")
     target = _cached(backbone)
     try:
+        if SUBSTITUTE_HOME is not None and target.is_relative_to(SUBSTITUTE_HOME.name):
+            raise UsageError("there is no home folder; let PADIM_HOME name one")
         writable_folder(target.parent, "PADIM_HOME")
-    except UsageError as error:
+        weights.save(whole, target)
+    except (UsageError, WorkError) as error:
         logger.warning("%s: the weights are not kept, and will be downloaded again", error)
         return whole
-    weights.save(whole, target)
     return _kept(target, backbone)
 
 
@@ -196,8 +205,7 @@ def _random(backbone: str) -> Weights:
         else:
             array = np.full(shape, float(key.endswith("running_var")), np.float32)
         state[key] = array
-    digest = hashlib.sha256(b"".join(array.tobytes() for array in state.values())).hexdigest()
-    return Weights(state, "random", digest, "random", {})
+    return Weights(state, "random", weights.digest(state), "random", {})
 
 
 def _gain(key: str) -> float:

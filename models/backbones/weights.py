@@ -4,11 +4,11 @@ Files are told apart by their content, not by their ending: safetensors, PyTorch
 of its formats) and what `paddle.save` writes (`.pdparams`, `.pdiparams`).
 """
 
-import argparse
 import hashlib
 import json
 import logging
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,15 @@ import numpy as np
 
 from common.errors import UsageError, WorkError, run
 from common.files import save_arrays
-from common.options import add_boolean
+from common.logs import start_logging
+from common.options import Parser, add_boolean
 from models.backbones import catalogue, names, pickles
 from models.backbones.catalogue import BACKBONES
 
 logger = logging.getLogger(__name__)
 
 MODELS = Path(__file__).resolve().parent.parent
-ENDINGS = (".pth", ".pt", ".pdparams", ".pdiparams", ".safetensors")
+ENDINGS = (".pth", ".pt", ".bin", ".pdparams", ".pdiparams", ".safetensors")
 DTYPES = ("float32", "float16")
 ACCEPTED = "PyTorch's .pth, Paddle's .pdparams or .pdiparams from paddle.save, .safetensors"
 
@@ -49,7 +50,7 @@ def load(path: Path, backbone: str, origin: str, tensorflow: bool | None = None)
     for code to be executed, or has missing, extra or misshapen tensors (all are listed).
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such weight file (--pretrained_backbone); give {ACCEPTED}")
+        raise UsageError(f"{str(path)!r}: no such weight file; give {ACCEPTED}")
     arrays = read(path)
     variant = _variant(path, backbone, arrays, tensorflow)
     return Weights(convert(arrays, backbone, path), path.name, sha256(path), origin, variant)
@@ -112,9 +113,11 @@ def read(path: Path) -> dict:
             "Save the state dict alone"
         ) from error
     except Exception as error:  # a broken file breaks its reader in any way it likes
+        reason = str(error) or type(error).__name__
+        if "bfloat16" in reason:
+            reason += "; save it as float32, or as .pth"
         raise WorkError(
-            f"{path}: cannot be read as weights ({error or type(error).__name__}); "
-            f"expected {ACCEPTED}"
+            f"{path}: cannot be read as weights ({reason}); expected {ACCEPTED}"
         ) from error
 
 
@@ -123,27 +126,45 @@ def convert(state: dict, backbone: str, path: Path) -> dict:
     from models.backbones.network import full_shapes
 
     expected = full_shapes(backbone)
-    ours = {name: state[key] for key, name in names.renamed(backbone, state).items()}
+    named = names.renamed(backbone, state)
+    ours = {name: state[key] for key, name in named.items()}
+    there = [key for key in expected if key in ours]
+    # Of others the numbers are not looked at: they may be larger than memory.
+    right = {key: ours[key] for key in there if tuple(ours[key].shape) == expected[key]}
     problems = {
         "missing": [key for key in expected if key not in ours],
         "extra": [key for key in ours if key not in expected],
+        "there twice": [key for key, times in Counter(named.values()).items() if times > 1],
         "misshapen": [
-            f"{key} is {tuple(ours[key].shape)}, not {shape}"
-            for key, shape in expected.items()
-            if key in ours and tuple(ours[key].shape) != shape
+            f"{key} is {tuple(ours[key].shape)}, not {expected[key]}"
+            for key in there
+            if key not in right
         ],
-        "not finite": [key for key, array in ours.items() if not np.isfinite(array).all()],
+        "no floats": [key for key, array in right.items() if array.dtype.kind != "f"],
+        "not finite": [key for key, array in right.items() if not np.isfinite(array).all()],
         "negative": [
-            key for key, array in ours.items() if key.endswith("running_var") and (array < 0).any()
+            key for key, array in right.items() if key.endswith("running_var") and (array < 0).any()
         ],
     }
     found = [f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in problems.items() if keys]
-    if found:
-        raise WorkError(
-            f"{path}: does not match {backbone} ({len(ours)} of {len(expected)} tensors); "
-            + "; ".join(found)
-        )
-    return {key: ours[key] for key in expected}
+    if not found:
+        return right
+    if not there:
+        found = [f"holds none of its tensors, but {', '.join(list(state)[:3])} …"]
+    if other := next((b for b in BACKBONES if b != backbone and _fits(state, b)), None):
+        found = [f"these are weights of {other}: give --backbone {other}"]
+    raise WorkError(
+        f"{path}: does not match {backbone} ({len(right)} of {len(expected)} tensors do); "
+        + "; ".join(found)
+    )
+
+
+def _fits(state: dict, backbone: str) -> bool:
+    """Whether `state` has the tensors of `backbone`, by their names and shapes."""
+    from models.backbones.network import full_shapes
+
+    named = names.renamed(backbone, state)
+    return {name: tuple(state[key].shape) for key, name in named.items()} == full_shapes(backbone)
 
 
 def _reader(path: Path):
@@ -172,7 +193,7 @@ def _flat(state) -> dict:
     for _ in range(3):
         if not isinstance(state, dict):
             break
-        inner = (state.get(key) for key in ("state_dict", "model"))
+        inner = (state.get(key) for key in ("state_dict", "model_state_dict", "model"))
         state = next((value for value in inner if isinstance(value, dict)), state)
     if not isinstance(state, dict) or not state:
         raise ValueError("holds no state dict")
@@ -192,6 +213,11 @@ def _array(value) -> np.ndarray | None:
     return pickles.widened(value) if value.dtype == np.uint16 else value
 
 
+def digest(state: dict) -> str:
+    """SHA-256 of the numbers of `state`."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in state.values())).hexdigest()
+
+
 def sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -207,32 +233,34 @@ def save(found: Weights, path: Path, dtype: str = "float32") -> None:
     overflow = [key for key, array in arrays.items() if not np.isfinite(array).all()]
     if overflow:
         raise WorkError(f"{path}: beyond {dtype}'s range: {', '.join(overflow)}")
-    beside = {"variant": json.dumps(found.variant), "source_sha256": found.sha256}
-    save_arrays(path, arrays, {"format": "names of this project, no classifier", **beside})
+    beside = {
+        "format": "names of this project, no classifier",
+        "variant": json.dumps(found.variant),
+        "source_sha256": found.sha256,
+        "numbers_sha256": digest(arrays),
+    }
+    save_arrays(path, arrays, beside)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m models.backbones.weights",
-        description="Convert backbone weights by hand.",
-        allow_abbrev=False,
-    )
-    verbs = parser.add_subparsers(required=True)
-    verb = verbs.add_parser("convert", help="any accepted file → safetensors, checked")
-    verb.add_argument("source", type=Path, metavar="IN", help=ACCEPTED)
-    verb.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
-    verb.add_argument("--backbone", default="resnet18", choices=BACKBONES, help="its network")
-    verb.add_argument(
-        "--dtype", default="float32", choices=DTYPES, help="of the numbers (default: float32)"
-    )
+    parser = Parser("Convert backbone weights by hand: any accepted file → safetensors, checked.")
+    parser.prog = "python -m models.backbones.weights"
+    parser.add_argument("verb", choices=["convert"], help="what to do")
+    parser.add_argument("source", type=Path, metavar="IN", help=ACCEPTED)
+    parser.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
+    parser.add_argument("--backbone", default="resnet18", choices=BACKBONES, help="its network")
+    parser.add_argument("--dtype", default="float32", choices=DTYPES, help="of the numbers")
     add_boolean(
-        verb,
+        parser,
         "--tensorflow",
         None,
         "whether an EfficientNet with timm's names came from TensorFlow (default: B6, B7 and files "
         "called tf_… do)",
     )
     options = parser.parse_args()
+    start_logging()
+    if options.target.suffix != ".safetensors":
+        raise UsageError(f"{options.target}: name the file to write .safetensors, which it is")
     found = load(options.source, options.backbone, "converted", options.tensorflow)
     save(found, options.target, options.dtype)
     print(f"{options.target}: {len(found.state)} tensors, SHA-256 {sha256(options.target)}")
