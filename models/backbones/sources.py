@@ -129,7 +129,7 @@ def _download(url: str, backbone: str) -> Weights:
         if not found.startswith(expected):
             raise WorkError(
                 f"{url}: SHA-256 {found} does not begin with {expected}: not the file that was "
-                f"asked for; try again, or put it at models/{backbone}.pth by hand"
+                f"asked for; try again, or put it at {MODELS / backbone}.pth by hand"
             )
         whole = weights.load(fetched, backbone, f"downloaded from {url}")
     target = _cached(backbone)

@@ -151,7 +151,8 @@ def convert(state: dict, backbone: str, path: Path) -> dict:
         return right
     if not there:
         found = [f"holds none of its tensors, but {', '.join(list(state)[:3])} …"]
-    if other := next((b for b in BACKBONES if b != backbone and _fits(state, b)), None):
+    others = problems["missing"] or problems["extra"] or problems["misshapen"]
+    if other := next((b for b in BACKBONES if others and _fits(state, b)), None):
         found = [f"these are weights of {other}: give --backbone {other}"]
     raise WorkError(
         f"{path}: does not match {backbone} ({len(right)} of {len(expected)} tensors do); "
@@ -215,7 +216,10 @@ def _array(value) -> np.ndarray | None:
 
 def digest(state: dict) -> str:
     """SHA-256 of the numbers of `state`."""
-    return hashlib.sha256(b"".join(array.tobytes() for array in state.values())).hexdigest()
+    found = hashlib.sha256()
+    for array in state.values():
+        found.update(array.tobytes())
+    return found.hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -260,7 +264,7 @@ def main() -> None:
     options = parser.parse_args()
     start_logging()
     if options.target.suffix != ".safetensors":
-        raise UsageError(f"{options.target}: name the file to write .safetensors, which it is")
+        raise UsageError(f"{options.target}: let the name of what is written end in .safetensors")
     found = load(options.source, options.backbone, "converted", options.tensorflow)
     save(found, options.target, options.dtype)
     print(f"{options.target}: {len(found.state)} tensors, SHA-256 {sha256(options.target)}")
