@@ -179,8 +179,6 @@ def blank(record: dict) -> nn.Layer:
 
 def _reduced(backbone: str, total: int, dims: int | None, reduction: str | None) -> tuple[int, str]:
     """How many of `total` channels are kept, and in which way; a draw of all is none."""
-    if reduction not in (None, *catalogue.REDUCTIONS):
-        raise ValueError(f"reduction {reduction!r}; known: {', '.join(catalogue.REDUCTIONS)}")
     if reduction == "none":
         if dims not in (None, total):
             raise UsageError(f"--reduction none keeps all {total} channels; leave out --dims")
@@ -189,9 +187,9 @@ def _reduced(backbone: str, total: int, dims: int | None, reduction: str | None)
         logger.warning("--dims %d: these layers have %d channels, no more", dims, total)
     wanted = (catalogue.default_dims(backbone) or total) if dims is None else dims
     dims = min(wanted, total)
-    if reduction == "semi_orthogonal":
-        return dims, reduction
-    return dims, "none" if dims == total else "random"
+    if reduction in (None, "random"):
+        reduction = "none" if dims == total else "random"
+    return dims, reduction
 
 
 def _drawn_by(seed: int | None, reduction: str) -> int | None:

@@ -74,7 +74,7 @@ def _cached(backbone: str) -> Path:
 
 def _kept(cached: Path, backbone: str) -> Weights:
     """The weights of a downloaded file, under its own name and SHA-256, not our copy's."""
-    found = weights.load(cached, backbone, f"kept at {cached}")
+    found = weights.load(cached, backbone, _origin(cached))
     written = weights.metadata(cached)
     official = written.get("source_sha256", "")
     if not official.startswith(_digest(backbone)):  # put there by hand
@@ -82,6 +82,10 @@ def _kept(cached: Path, backbone: str) -> Weights:
     if written.get("numbers_sha256") != weights.digest(found.state):
         raise WorkError(f"{cached}: not what was downloaded any more")
     return replace(found, name=catalogue.URLS[backbone], sha256=official)
+
+
+def _origin(cached: Path) -> str:
+    return f"kept at {cached}"
 
 
 def _digest(backbone: str) -> str:
@@ -141,7 +145,7 @@ def _download(url: str, backbone: str) -> Weights:
     except (UsageError, WorkError) as error:
         logger.warning("%s: the weights are not kept, and will be downloaded again", error)
         return whole
-    return _kept(target, backbone)
+    return replace(whole, origin=_origin(target))
 
 
 def _fetch(url: str, path: Path) -> None:
