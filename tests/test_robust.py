@@ -95,7 +95,7 @@ def test_statistics_that_never_fit_are_refused(demo, tmp_path, monkeypatch):
         *("--log_dir", tmp_path, "--dims", 448, "--resize", 2048, "--img_size", "2048x2048"),
         *("--batch_size", 1),
     )
-    fails(result, 2, "--img_size 2048x2048 with --dims 448 needs 47", "GB")
+    fails(result, 2, "--img_size 2048x2048 with --dims 448 needs 94", "GB")
 
 
 def test_a_full_disk_is_failed_work(trained, tmp_path, monkeypatch):
