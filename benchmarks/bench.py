@@ -72,7 +72,7 @@ def main() -> int:
     start_logging()
     pythons = find_peers(options)
     limit_processors(options.threads)
-    writable_folder(options.output.parent, "--output")
+    writable_folder(options.output.parent, "output")
     if options.fit_process is None:
         options.fit_process = options.data_path is not None
     train, test, defective = open_pictures(options)

@@ -7,11 +7,21 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+MESSAGE_LENGTH = 600  # characters of a message on stderr; a longer one is cut in the middle
 
 
 class UsageError(Exception):
-    """Wrong use: an option, path or folder layout that cannot work. Exit code 2."""
+    """Wrong use: a setting, path or folder layout that cannot work. Exit code 2.
+
+    `setting` names the parameter at fault. The scripts show it as the option of that name, so that
+    library code does not have to know command lines.
+    """
+
+    def __init__(self, text: object = "", setting: str | None = None):
+        super().__init__(text)
+        self.setting = setting
 
 
 class WorkError(Exception):
@@ -22,9 +32,16 @@ class Terminated(BaseException):
     """SIGTERM arrived. Not an Exception, so that only clean-up catches it. Exit code 143."""
 
 
+def message(error: BaseException) -> str:
+    """The text of `error` for a user of the scripts, with the option at fault in front."""
+    setting = getattr(error, "setting", None)
+    return str(error) if setting is None else f"--{setting}: {error}"
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Call `main` and end the process with its exit code, or with that of its error."""
     raise_on_termination()
+    _open_closed_streams()
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
         # A file name that the terminal's encoding lacks must not cost the other results.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -49,6 +66,21 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else _escaped(c) for c in str(text))
 
 
+def shortened(text: str, most: int = MESSAGE_LENGTH) -> str:
+    """`text` of at most `most` characters: what is too much is cut out of its middle."""
+    if len(text) <= most:
+        return text
+    half = (most - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"
+
+
+def listed(names: Iterable[object], most: int = 5) -> str:
+    """`a, b, c and 118 more`."""
+    names = list(names)
+    text = ", ".join(shortened(str(name), 80) for name in names[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
@@ -61,9 +93,9 @@ def _called(main: Callable[[], int | None]) -> tuple[int, str | None]:
             sys.stdout.flush()
         return code, None
     except UsageError as error:
-        return 2, printable(error)
+        return 2, _line(error)
     except WorkError as error:
-        return 1, printable(error)
+        return 1, _line(error)
     except ModuleNotFoundError as error:
         onnx = (error.name or "").partition(".")[0] in ("onnx", "onnxruntime", "paddle2onnx")
         needed = "requirements-onnx.txt" if onnx else "requirements.txt"
@@ -79,7 +111,25 @@ def _called(main: Callable[[], int | None]) -> tuple[int, str | None]:
     except OSError as error:
         _drop_stdout()
         where = error.filename if error.filename is not None else "reading or writing"
-        return 1, printable(f"{where}: {error.strerror or error}")
+        return 1, shortened(printable(f"{where}: {error.strerror or error}"))
+
+
+def _line(error: BaseException) -> str:
+    return shortened(printable(message(error)))
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started with stdout or stderr closed a null device in its place.
+
+    Otherwise the next file that is opened gets the descriptor, and messages are written into it.
+    """
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_WRONLY)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
+            setattr(sys, name, open(descriptor, "w", closefd=False))  # noqa: SIM115, PTH123
 
 
 def _drop_stdout() -> None:

@@ -49,8 +49,11 @@ def whole_file(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def writable_folder(path: Path, option: str = "--save_path") -> Path:
-    """Make the folder `path` and prove that files can be written there, before the work."""
+def writable_folder(path: Path, setting: str | None = "save_path") -> Path:
+    """Make the folder `path` and prove that files can be written there, before the work.
+
+    UsageError of `setting` where that fails.
+    """
     probe = path / f".{secrets.token_hex(4)}.tmp"
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,7 @@ def writable_folder(path: Path, option: str = "--save_path") -> Path:
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(
-            f"{option} {path}: cannot be written ({reason}); name a folder you may write to"
+            f"{path}: cannot be written ({reason}); name a folder that you may write to", setting
         ) from error
     return path
 

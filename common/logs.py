@@ -4,17 +4,34 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from common.errors import UsageError
+from common.errors import UsageError, message, printable
 from common.files import writable_folder
 
-OURS = ("__main__", "benchmarks", "common", "datasets", "evaluation", "models", "tasks")
+OURS = (
+    "__main__",
+    "benchmarks",
+    "common",
+    "datasets",
+    "demo_set",
+    "evaluation",
+    "inspection",
+    "models",
+    "tasks",
+)
 
 
 def start_logging() -> None:
-    """Our messages of level INFO and above on stderr; warnings and above of others."""
+    """Our messages of level INFO and above on stderr; warnings and above of others.
+
+    Python's own warnings (of Pillow, NumPy, Paddle) are for developers: `python -W default` shows
+    them.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Console())
     handler.addFilter(_for_the_console)
@@ -27,17 +44,19 @@ def start_logging() -> None:
 @contextmanager
 def log_file(folder: Path, name: str):
     """All messages also into `<folder>/<name>.log`, behind those of earlier runs."""
-    path = writable_folder(folder, "--log_dir") / f"{name}.log"
+    path = writable_folder(folder, "log_dir") / f"{name}.log"
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its reader
+        raise UsageError(f"{path} is not a regular file; remove it", "log_dir")
     try:
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise UsageError(f"--log_dir: {path}: {error.strerror}") from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        raise UsageError(f"{path}: {error.strerror}", "log_dir") from error
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield
     except BaseException as error:
-        text = str(error) or {KeyboardInterrupt: "interrupted"}.get(type(error), "terminated")
+        text = message(error) or {KeyboardInterrupt: "interrupted"}.get(type(error), "terminated")
         failure = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": text}
         handler.handle(logging.makeLogRecord(failure))  # stderr gets it from `errors.run`
         raise
@@ -80,7 +99,14 @@ def _redirected(descriptor: int, target: int):
         os.close(kept)
 
 
-class _Console(logging.Formatter):
+class _Printable(logging.Formatter):
+    """Control characters, of file names for example, as escapes; lines stay lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
+class _Console(_Printable):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"

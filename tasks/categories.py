@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from common.errors import UsageError, WorkError
+from common.errors import UsageError, WorkError, message, shortened
 from common.timing import phase
 from evaluation.report import Figures, closing_lines
 from evaluation.summary import mean, summary
@@ -28,7 +28,7 @@ def each_category(names: list[str], work: Callable[[str], Figures | None]) -> in
         try:
             figures = work(name)
         except (UsageError, WorkError, OSError) as error:
-            logger.error("%s: %s", name, error)
+            logger.error("%s: %s", name, shortened(message(error)))
             failed.append(name)
             continue
         if figures is not None:

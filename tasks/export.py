@@ -31,7 +31,7 @@ def export_model(options, backbone: str | None) -> int:
         if options.quantize is None
         else _calibration(options, record["backbone"], preprocessing)
     )
-    folder = writable_folder(options.save_dir, "--save_dir")
+    folder = writable_folder(options.save_dir, "save_dir")
     log_weights(record)
     from models.export import export  # after the checks: it imports Paddle
 

@@ -113,7 +113,7 @@ class Source:
         elif options.save_picture:
             targets["picture"] = self._mirrored(writable_folder(self.output), ".png")
         if options.save_map:
-            folder = writable_folder(options.save_map, "--save_map")
+            folder = writable_folder(options.save_map, "save_map")
             targets["map"] = self._mirrored(folder, ".npy")
         pictures = {path.resolve() for path in self.paths}
         for target in targets.get("picture", {}).values():

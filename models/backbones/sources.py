@@ -140,7 +140,7 @@ def _download(url: str, backbone: str) -> Weights:
     try:
         if SUBSTITUTE_HOME is not None and target.is_relative_to(SUBSTITUTE_HOME.name):
             raise UsageError("there is no home folder; let PADIM_HOME name one")
-        writable_folder(target.parent, "PADIM_HOME")
+        writable_folder(target.parent, None)
         weights.save(whole, target)
     except (UsageError, WorkError) as error:
         logger.warning("%s: the weights are not kept, and will be downloaded again", error)

@@ -1,0 +1,54 @@
+"""How a picture becomes the network's input: the values alone. Imports nothing.
+
+`datasets.transforms` applies them; a model's record keeps them, so that scoring repeats training.
+"""
+
+import math
+from dataclasses import dataclass
+
+SMALLEST, LARGEST = 32, 16384  # pixels of a side that a network is given
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Picture → float32 [3,H,W]. Raises ValueError where a value cannot be meant.
+
+    resize : the shorter side in pixels (the other keeps the aspect), or (height, width)
+    crop : (height, width) cut from the middle of what resizing leaves
+    mean, std : of the three channels of [0,1] RGB (ImageNet's)
+    """
+
+    resize: int | tuple[int, int] = 256
+    crop: tuple[int, int] = (224, 224)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self):
+        whole = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+        for name, sides in (("crop", self.crop), ("resize", whole)):
+            if not all(SMALLEST <= side <= LARGEST for side in sides):
+                raise ValueError(
+                    f"{name} {_size(sides)}: expected {SMALLEST} to {LARGEST} pixels per side"
+                )
+        if self.crop[0] > whole[0] or self.crop[1] > whole[1]:
+            raise ValueError(f"crop {_size(self.crop)} is larger than resize {_size(whole)} leaves")
+        if not all(math.isfinite(value) and abs(value) < 100 for value in self.mean):
+            raise ValueError(f"mean {self.mean}: expected numbers near 0.5")
+        if not all(1e-3 < value < 1e3 for value in self.std):
+            raise ValueError(f"std {self.std}: expected positive numbers near 0.2")
+
+    def resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) after resizing a picture of (width, height)."""
+        if isinstance(self.resize, int):
+            scale = self.resize / min(size)
+            return tuple(max(self.resize, round(side * scale)) for side in size)
+        return self.resize[1], self.resize[0]
+
+    def seen(self, size: tuple[int, int]) -> float:
+        """The part of a picture of (width, height) that the crop keeps, 0 to 1."""
+        width, height = self.resized(size)
+        return min(1.0, self.crop[0] / height) * min(1.0, self.crop[1] / width)
+
+
+def _size(sides: tuple[int, int]) -> str:
+    return "x".join(map(str, sides))
