@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -9,6 +10,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import UsageError, WorkError
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def save_arrays(path: Path, arrays: dict, metadata: dict[str, str]) -> None:

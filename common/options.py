@@ -84,15 +84,23 @@ def side_or_size(text: str) -> int | tuple[int, int]:
     return sides[0] if len(sides) == 1 else tuple(sides)
 
 
+def number(text: str) -> float:
+    """A number, neither infinite nor NaN."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise ValueError(f"expected a number, got {text!r}")
+    return found
+
+
 def positive(text: str) -> float:
     """A number above 0, neither infinite nor NaN."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
+    found = number(text)
+    if found <= 0:
         raise ValueError(f"expected a number above 0, got {text!r}")
-    return number
+    return found
 
 
 def folder_name(text: str) -> str:

@@ -1,17 +1,22 @@
 """Files with all that scoring needs. Written whole or not at all; never execute code.
 
-The container is safetensors: arrays, and beside them a JSON record.
+The container is safetensors: arrays, and beside them a record as JSON.
 """
 
-import json
+import dataclasses
+import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import UsageError, WorkError
+from common.errors import UsageError, WorkError, shortened
 from common.files import save_arrays
+from models.device import total_memory
+from models.record import Record, RecordError, decode, encode, header
+
+DTYPES = ("F32", "F16", "I64")  # what the arrays of a model may be
 
 
 @dataclass(frozen=True)
@@ -28,24 +33,28 @@ class Kind:
         return f"padim-paddle {self.name}"
 
 
-CHECKPOINT = Kind(
-    "checkpoint",
-    2,
-    "train.py writes one, --model_path names it",
-    "train it again with train.py",
-)
+CHECKPOINT = Kind("checkpoint", 3, "train.py writes one", "train it again with train.py")
 DISTRIBUTION = Kind(
-    "distribution",
-    1,
-    "export_model.py writes one, --distribution names it",
-    "export it again with export_model.py",
+    "distribution", 2, "export_model.py writes one", "export it again with export_model.py"
 )
 
 
-def save(path: Path, tensors: dict[str, np.ndarray], record: dict, kind: Kind = CHECKPOINT) -> None:
-    """Write `tensors` and `record` to `path`, leaving what was there whole until the end."""
-    record = {**record, "format": kind.format, "version": kind.version}
-    save_arrays(Path(path), tensors, {"record": json.dumps(record, allow_nan=False)})
+def save(
+    path: Path, arrays: dict[str, np.ndarray], record: Record, kind: Kind = CHECKPOINT
+) -> None:
+    """Write `arrays` and `record` to `path`, leaving what was there whole until the end."""
+    record = dataclasses.replace(record, arrays_sha256=arrays_digest(arrays))
+    save_arrays(Path(path), arrays, {"record": encode(record, kind.format, kind.version)})
+
+
+def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
+    """SHA-256 of names, types, shapes and numbers of `arrays`."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        found.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        found.update(array.data)
+    return found.hexdigest()
 
 
 def identity(path: Path) -> tuple[int, int, int]:
@@ -54,61 +63,90 @@ def identity(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def load(path: Path, kind: Kind = CHECKPOINT) -> tuple[dict[str, np.ndarray], dict]:
+def load(path: Path, kind: Kind = CHECKPOINT) -> tuple[dict[str, np.ndarray], Record]:
     """The arrays and the record of `path`.
 
-    Raises UsageError where there is no file, WorkError where it is truncated, not of this `kind`,
-    or of another format version.
+    Raises UsageError where there is no file, WorkError where it is truncated, damaged, not of this
+    `kind`, or of another format version.
     """
     with _opened(path, kind) as file:
         record = _record(path, file.metadata(), kind)
-        return {key: file.get_tensor(key) for key in file.keys()}, record  # noqa: SIM118
+        names = file.keys()  # noqa: SIM118 - it is no dict
+        _require_readable(path, {name: file.get_slice(name) for name in names}, kind)
+        arrays = {name: file.get_tensor(name) for name in names}
+    if arrays_digest(arrays) != record.arrays_sha256:
+        raise damaged(path, "its arrays are not those that were written", kind)
+    return arrays, record
 
 
-def load_record(path: Path, kind: Kind = CHECKPOINT) -> dict:
+def load_record(path: Path, kind: Kind = CHECKPOINT) -> Record:
     """The record of `path` alone, without its arrays; raises as `load` does."""
     with _opened(path, kind) as file:
         return _record(path, file.metadata(), kind)
 
 
+def damaged(path: Path, reason: object, kind: Kind) -> WorkError:
+    return WorkError(
+        f"{path}: a damaged {kind.name} ({shortened(str(reason), 300)}); {kind.remedy}"
+    )
+
+
+@contextmanager
+def reading(path: Path, kind: Kind = CHECKPOINT):
+    """Turns what a detector cannot use of a file's arrays into an error that names the file."""
+    try:
+        yield
+    except KeyError as error:
+        raise damaged(path, f"{error.args[0]} is missing", kind) from error
+    except ValueError as error:
+        raise damaged(path, error, kind) from error
+
+
 @contextmanager
 def _opened(path: Path, kind: Kind):
-    """An open safetensors file; whatever is wrong with it names the file and the remedy."""
+    """An open safetensors file; errors name the file and the remedy."""
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
         raise UsageError(f"{path}: no such {kind.name}; {kind.source}")
-    Path(path).open("rb").close()  # whether it may be read, safetensors does not say
+    Path(path).open("rb").close()  # safetensors does not say whether it may be read
     try:
         with safe_open(path, framework="numpy") as file:
             yield file
     except (SafetensorError, OSError) as error:
         raise WorkError(
-            f"{path}: truncated, or not a {kind.name} of this project ({error}); {kind.remedy}"
+            f"{path}: truncated, or not a {kind.name} of this project "
+            f"({shortened(str(error), 200)}); {kind.remedy}"
         ) from error
 
 
-def _record(path: Path, metadata: dict | None, kind: Kind) -> dict:
-    try:
-        record = json.loads((metadata or {})["record"])
-        known = record["format"] == kind.format
-    except (KeyError, TypeError, ValueError):
-        known = False
-    if not known:
-        raise WorkError(f"{path}: a safetensors file, but not a {kind.name} of this project")
-    if record.get("version") != kind.version:
+def _require_readable(path: Path, slices: dict, kind: Kind) -> None:
+    """Check types and sizes of the arrays before any is read."""
+    odd = sorted({piece.get_dtype() for piece in slices.values()} - set(DTYPES))
+    if odd:
+        raise damaged(path, f"arrays of type {', '.join(odd)}", kind)
+    size, there = Path(path).stat().st_size, total_memory()
+    if there is not None and 2 * size > there:
         raise WorkError(
-            f"{path}: {kind.name} format version {record.get('version')}, "
-            f"this program reads version {kind.version}; {kind.remedy}"
+            f"{path}: {size / 1e9:.1f} GB of arrays need {2 * size / 1e9:.1f} GB of memory, the "
+            f"machine has {there / 1e9:.1f} GB"
         )
-    return record
 
 
-@contextmanager
-def reading(path: Path, kind: Kind = CHECKPOINT):
-    """Turns what a detector misses in a file into an error that names it."""
+def _record(path: Path, metadata: dict | None, kind: Kind) -> Record:
+    text = (metadata or {}).get("record", "")
     try:
-        yield
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise WorkError(f"{path}: a damaged {kind.name} ({reason}); {kind.remedy}") from error
+        found, version = header(text)
+    except RecordError:
+        found = version = None
+    if found != kind.format:
+        raise WorkError(f"{path}: a safetensors file, but not a {kind.name} of this project")
+    if version != kind.version:
+        raise WorkError(
+            f"{path}: {kind.name} format version {shortened(repr(version), 20)}, this program "
+            f"reads version {kind.version}; {kind.remedy}"
+        )
+    try:
+        return decode(text)
+    except RecordError as error:
+        raise damaged(path, error, kind) from error

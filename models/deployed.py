@@ -1,127 +1,190 @@
-"""A detector made of exported files: a graph, and the distribution that belongs to it."""
+"""Exported files: a graph, its parameters, and the distribution that belongs to them."""
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import WorkError
+from common.errors import UsageError, WorkError
+from common.files import sha256
 from common.timing import phase
-from models import checkpoint, distribution
+from models import checkpoint, factory, runtime
 from models.checkpoint import DISTRIBUTION
-from models.embedding import split
-from models.extractor import Engine, Graph, open_graph
-from models.scoring import Scorer, Scores, check_images, finite, score_scale
+from models.detector import Detector, Scores
+from models.engine import Engine
+from models.features import GraphFeatures
+from models.record import ExportedGraph, Record
+
+GRAPHS = (".json", ".pdmodel", ".onnx")  # as Paddle 3, Paddle 2 and paddle2onnx write them
 
 # How far the probe picture's embedding and map may be off, of their norms: coarse arithmetic
-# (bfloat16, a float16 distribution) stays within, graphs of other channels or weights are beyond.
+# (bfloat16, a float16 distribution) stays within it.
 PROBE_TOLERANCE = 0.05
 PROBE_POINTS = 8  # of the map, along each side
 
 
-class Deployed:
-    """The same verb as a trained detector's: `score`. `record` is the model's.
+@dataclass(frozen=True)
+class ExportedFiles:
+    """Paths of what was exported; `params` is None for ONNX, whose graph holds them."""
 
-    `graph` gives embeddings [B,d,h,w], or the anomaly maps [B,H,W] and scores [B] where the
-    distribution is `fused` into the graph.
+    model: Path
+    params: Path | None
+    distribution: Path
+
+    @classmethod
+    def beside(
+        cls, model: Path, params: Path | None = None, distribution: Path | None = None
+    ) -> "ExportedFiles":
+        """What is not given lies beside `model` under its usual name."""
+        params = None if model.suffix == ".onnx" else params or model.with_suffix(".pdiparams")
+        return cls(model, params, distribution or model.parent / "distribution")
+
+    @classmethod
+    def within(cls, folder: Path) -> "ExportedFiles":
+        """Those of `folder`; UsageError where it has no graph."""
+        candidates = [folder / f"model{suffix}" for suffix in GRAPHS]
+        model = next((path for path in candidates if path.exists()), None)
+        if model is None:
+            raise UsageError(
+                f"{folder}: no model.json, model.pdmodel or model.onnx in it; export_model.py "
+                "writes them"
+            )
+        return cls.beside(model)
+
+
+def open_exported(
+    files: ExportedFiles, engine: Engine | None = None, batch_size: int = 1
+) -> Detector:
+    """The detector of exported `files`, ready to score `batch_size` pictures at a time.
+
+    Raises UsageError where the machine lacks what `engine` asks for, WorkError where a file is
+    damaged or the files do not belong together.
     """
-
-    def __init__(self, graph: Graph, arrays: dict[str, np.ndarray], record: dict, fused: bool):
-        self.record, self.graph, self.fused = record, graph, fused
-        self.size = tuple(record["image_size"])
-        self.stages = [(channels, tuple(grid)) for channels, grid in record["stages"]]
-        if not fused:
-            gaussian = distribution.unpack(arrays, self.stages, record["n"])
-            self._score = Scorer(gaussian, self.size, record["sigma"])
-
-    def score(self, images: np.ndarray) -> Scores:
-        """Scores of pictures float32 [B,3,H,W]; each depends on its picture alone."""
-        check_images(images, self.size)
-        with phase("network"):
-            outputs = self.graph(images)
-        with phase("scoring"):
-            return self.judge(outputs)
-
-    def judge(self, outputs: list[np.ndarray]) -> Scores:
-        """Scores from what the graph gave."""
-        if self.fused:
-            anomaly_maps, image = outputs
-            return finite(Scores(image, anomaly_maps))
-        return self._score(split(outputs[0], self.stages))
-
-    @property
-    def score_scale(self) -> float:
-        """√d: the root-mean-square distance of training patches from their own Gaussian."""
-        return score_scale(sum(channels for channels, _ in self.stages))
-
-
-def open_deployed(
-    model: str | Path, params: str | Path | None, path: str | Path, engine: Engine
-) -> Deployed:
-    """The graph in `model` and `params` (None for ONNX) with the distribution in `path`.
-
-    Raises WorkError where either is damaged or the two do not belong together.
-    """
-    model, params, path = Path(model), params and Path(params), Path(path)
+    path = files.distribution
+    factory.check_record_memory(checkpoint.load_record(path, DISTRIBUTION), path, batch_size)
     arrays, record = checkpoint.load(path, DISTRIBUTION)
-    with checkpoint.reading(path, DISTRIBUTION):
-        size, (_, (h, w)) = tuple(record["image_size"]), record["stages"][0]
-        dims = sum(channels for channels, _ in record["stages"])
-        expected = {key: np.array(record["probe"][key], float) for key in ("embedding", "map")}
-        _require_whole(model, params, record)
+    if record.exported is None:
+        raise checkpoint.damaged(path, "exported is missing", DISTRIBUTION)
+    graph = _verified(files, record)
+    runtime.prepare()
+    engine = (engine or Engine()).resolve()
+    _require_same_precision(files.model, graph, engine)
     with phase("start of the network"):
-        graph = open_graph(model, params, engine, size)
-        try:
-            outputs = graph(probe(size))
-        except (RuntimeError, ValueError, OSError, SystemError) as error:
-            raise _unfit(path, model, f"pictures of {size[0]}×{size[1]} fail: {error}") from error
-    shapes = [output.shape for output in outputs]
-    fused = shapes == [(1, *size), (1,)]
-    if not fused and shapes != [(1, dims, h, w)]:
-        raise _unfit(path, model, f"the graph gives {shapes}, not {[(1, dims, h, w)]}")
+        predictor = _open(files, engine, record.size)
+        outputs = _answers(files, predictor, graph, record)
+    stages = None if graph.fused else list(record.features.stages)
     with checkpoint.reading(path, DISTRIBUTION):
-        detector = Deployed(graph, arrays, record, fused)
-    found = fingerprint(None if fused else outputs[0], detector.judge(outputs))
-    for key, values in found.items():
-        off = np.linalg.norm(values - expected[key]) / np.linalg.norm(expected[key])
-        if not off <= PROBE_TOLERANCE:
-            raise _unfit(path, model, f"the probe picture's {key} is off by {100 * off:.0f} %")
+        head = None if graph.fused else factory.load_head(arrays, record)
+    detector = Detector(GraphFeatures(predictor, stages), head, record)
+    _check_probe(files, detector, outputs)
     return detector
 
 
-def fingerprint(embedding: np.ndarray | None, scores: Scores) -> dict[str, np.ndarray]:
-    """What the probe picture leaves: the mean of each channel, some points of the map."""
-    side = scores.map.shape[1:]
-    rows, columns = (np.linspace(0, length - 1, PROBE_POINTS).astype(int) for length in side)
-    found = {"map": scores.map[0][rows[:, None], columns].ravel()}
-    if embedding is not None:
-        found["embedding"] = embedding[0].mean(axis=(1, 2))
-    return found
-
-
 def probe(size: tuple[int, int]) -> np.ndarray:
-    """A picture that shows whether a graph and a distribution belong together: [1,3,H,W].
+    """A picture that shows whether a graph computes what it should: [1,3,H,W].
 
-    Waves of another length and direction in each channel, so that many features answer.
+    Waves of another length and direction in each channel, so that many features respond.
     """
     rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
     waves = [np.sin(rows / a + columns / b) for a, b in ((3, 7), (11, 5), (2, 19))]
     return np.stack(waves)[None].astype(np.float32)
 
 
-def _require_whole(model: Path, params: Path | None, record: dict) -> None:
-    """Paddle itself may not notice that the end of its parameters is missing."""
-    expected = record["parameter_bytes"].get(model.name)
-    if expected is None:
-        return  # the graph of another Paddle, whose parameters may be smaller
-    if (found := params.stat().st_size) < expected:
+def probed_map(scores: Scores) -> np.ndarray:
+    """Some points of the probe picture's map."""
+    side = scores.map.shape[1:]
+    rows, columns = (np.linspace(0, length - 1, PROBE_POINTS).astype(int) for length in side)
+    return scores.map[0][rows[:, None], columns].ravel()
+
+
+def probed_embedding(embedding: np.ndarray) -> np.ndarray:
+    """The mean of each channel of the probe picture's embedding [1,d,h,w]."""
+    return embedding[0].mean(axis=(1, 2))
+
+
+def _verified(files: ExportedFiles, record: Record) -> ExportedGraph:
+    """Which of the record's graphs the files are, by their digests.
+
+    Paddle ends the process on some damaged files and reads others without a word.
+    """
+    model = sha256(files.model)
+    graph = next((graph for graph in record.exported.graphs if graph.model == model), None)
+    if graph is None:
+        raise _unfit(files, "the graph is damaged, or of another export")
+    if files.params is not None and sha256(files.params) != graph.params:
         raise WorkError(
-            f"{params}: truncated, or of another graph ({found} of {expected} bytes); "
-            "export it again with export_model.py"
+            f"{files.params}: damaged, or of another graph than {files.model}; "
+            "export them again with export_model.py"
         )
+    return graph
 
 
-def _unfit(path: Path, model: Path, reason: str) -> WorkError:
+def _require_same_precision(model: Path, graph: ExportedGraph, engine: Engine) -> None:
+    """Paddle would run either kind of graph in float32 without a message."""
+    if graph.int8 != (engine.precision == "int8"):
+        what = "an int8 graph, which needs precision int8" if graph.int8 else "no int8 graph"
+        raise UsageError(f"{engine.precision}: {model} is {what}", "precision")
+
+
+def _open(files: ExportedFiles, engine: Engine, size: tuple[int, int]):
+    if files.params is None:
+        from models.onnx_predictor import open_onnx
+
+        return open_onnx(files.model, engine, size)
+    from models.predictor import open_predictor
+
+    with _utf8(files) as (model, params):
+        return open_predictor(model, params, engine, size)
+
+
+@contextmanager
+def _utf8(files: ExportedFiles) -> Iterator[tuple[Path, Path]]:
+    """Paths of the graph that Paddle can take: it needs UTF-8, so others are copied."""
+    from models.static_graph import is_utf8
+
+    if is_utf8(files.model) and is_utf8(files.params):
+        yield files.model, files.params
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copies = Path(folder) / f"model{files.model.suffix}", Path(folder) / "model.pdiparams"
+        for source, copy in zip((files.model, files.params), copies, strict=True):
+            shutil.copyfile(source, copy)
+        yield copies
+
+
+def _answers(files: ExportedFiles, predictor, graph: ExportedGraph, record: Record) -> list:
+    """The graph's outputs for the probe picture, of the right shapes."""
+    size = record.size
+    try:
+        outputs = predictor(probe(size))
+    except (RuntimeError, ValueError, OSError, SystemError) as error:
+        raise _unfit(files, f"pictures of {size[0]}×{size[1]} fail: {error}") from error
+    h, w = record.features.stages[0][1]
+    expected = [(1, *size), (1,)] if graph.fused else [(1, record.features.dims, h, w)]
+    if (shapes := [output.shape for output in outputs]) != expected:
+        raise _unfit(files, f"the graph gives {shapes}, not {expected}")
+    return outputs
+
+
+def _check_probe(files: ExportedFiles, detector: Detector, outputs: list[np.ndarray]) -> None:
+    exported, found = detector.record.exported, {}
+    if detector.head is not None:
+        found["embedding"] = probed_embedding(outputs[0]), exported.probe_embedding
+    found["map"] = probed_map(detector.judge(detector.features.maps(outputs))), exported.probe_map
+    for name, (values, expected) in found.items():
+        if len(values) != len(expected):
+            raise _unfit(files, f"the probe picture's {name} has {len(values)} values")
+        off = np.linalg.norm(values - np.array(expected)) / np.linalg.norm(expected)
+        if not off <= PROBE_TOLERANCE:
+            raise _unfit(files, f"the probe picture's {name} is off by {100 * off:.0f} %")
+
+
+def _unfit(files: ExportedFiles, reason: str) -> WorkError:
     return WorkError(
-        f"{path} does not fit the graph {model}: {reason}; "
+        f"{files.distribution} does not fit the graph {files.model}: {reason}; "
         "export both in one run of export_model.py"
     )

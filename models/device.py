@@ -1,11 +1,17 @@
-"""Which device the network runs on."""
+"""Which device the network runs on, and what the machine has."""
 
 import os
 import re
+from pathlib import Path
 
 from common.errors import UsageError
 
 PRECISIONS = ("fp32", "fp16", "bf16")
+# Where Linux says how much a container may use: control groups of version 2 and 1.
+CONTAINER_LIMITS = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
 
 
 def parse_device(text: str) -> str:
@@ -25,10 +31,7 @@ def choose_device(text: str) -> str:
     number = int(text.partition(":")[2] or 0)
     if number >= count:
         built = "" if paddle.is_compiled_with_cuda() else " (this build of Paddle has no CUDA)"
-        raise UsageError(
-            f"device {text}: there are {count} GPUs{built}; "
-            "use the CPU (--device cpu, --use_gpu False)"
-        )
+        raise UsageError(f"device {text}: there are {count} GPUs{built}; use the CPU")
     return f"gpu:{number}"
 
 
@@ -38,8 +41,14 @@ def cpu_threads() -> int:
 
 
 def total_memory() -> int | None:
-    """Bytes of memory in the machine, None where the system does not tell."""
+    """Bytes of memory that this process may use at most, None where the system does not tell."""
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     except (AttributeError, ValueError, OSError):
         return None
+    for path in CONTAINER_LIMITS:
+        try:
+            limits.append(int(Path(path).read_text()))
+        except (OSError, ValueError):
+            continue  # no such file, or "max": no limit
+    return min(limits)

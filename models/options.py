@@ -1,48 +1,51 @@
 """Options that say which detector, with which weights, on which device."""
 
 import argparse
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 from common.errors import UsageError
-from common.options import add_boolean, checked, whole
-from models import METHODS
+from common.options import add_boolean, checked, number, whole
 from models.backbones.catalogue import BACKBONES, REDUCTIONS, parse_layers
 from models.device import PRECISIONS, parse_device
+from models.engine import Engine
+from models.methods import METHODS
 
-GRAPHS = (".json", ".pdmodel", ".onnx")  # as Paddle 3, Paddle 2 and paddle2onnx write them
 DISTRIBUTION_DTYPES = ("float32", "float16")
 DEPTHS = {int(name[6:]): name for name in BACKBONES if name.startswith("resnet")}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
-    group.add_argument("--method", choices=METHODS, default=METHODS[0], help="the detector")
+    group.add_argument("--method", choices=tuple(METHODS), default="padim", help="the detector")
+    _add_settings(group)
     add_backbone_options(group, "resnet18")
     group.add_argument(
         "--pretrained_backbone",
         metavar="auto|embedded|random|PATH",
         default="auto",
         help="weights: a file (PyTorch's .pth, Paddle's .pdparams or .pdiparams, .safetensors); "
-        "auto: models/<backbone>.*, the cache, or torchvision's, downloaded; embedded: of "
-        "resnet18; random: seeded, for tests",
+        "auto: models/<backbone>.*, the cache, or torchvision's, downloaded; embedded: those of "
+        "resnet18 in this project; random: seeded, for tests",
     )
     group.add_argument(
         "--layers",
-        help="layers that feed the embedding, comma-separated; of EfficientNets block numbers, "
-        "<block>.expand, <block>.depthwise, or first, middle, last (default: "
+        help="layers that the features are made of, comma-separated; of EfficientNets block "
+        "numbers, <block>.expand, <block>.depthwise, or first, middle, last (default: "
         "layer1,layer2,layer3; last)",
     )
     group.add_argument(
         "--dims",
         type=whole(1),
-        help="channels kept (default: 100 for resnet18 and 34, 550 for wide networks, 300 for the "
-        "other residual ones, all of an EfficientNet)",
+        help="number of channels that are kept (default: 100 for resnet18 and 34, 550 for wide "
+        "networks, 300 for other residual ones, all for an EfficientNet)",
     )
     group.add_argument(
         "--reduction",
         choices=REDUCTIONS,
-        help="how they are kept: a random choice, a random projection onto orthonormal directions, "
-        "or all (default: random, with all dims none)",
+        help="how channels are reduced: a random choice, a random projection onto orthonormal "
+        "directions, or not at all (default: random, or none where all channels are kept)",
     )
     group.add_argument("--seed", type=whole(0), help="seed of the channel draw (default: 7)")
     add_engine_options(group)
@@ -64,7 +67,7 @@ def add_engine_options(group) -> None:
         group,
         "--to_static",
         True,
-        "run the network as a static graph, or slower: layer by layer",
+        "run the network as a static graph; False runs it layer by layer, which is slower",
     )
 
 
@@ -84,18 +87,48 @@ def add_precision_options(group, int8: bool = False) -> None:
     )
 
 
-def engine_from(options: argparse.Namespace) -> dict:
-    """The fields of `models.extractor.Engine` that the options above name."""
-    return {
-        "device": options.device,
-        "precision": options.precision,
-        "threads": options.cpu_threads,
-        "static": options.to_static,
-    }
+def engine_from(options: argparse.Namespace) -> Engine:
+    """The engine that the options above describe."""
+    return Engine(
+        device=options.device,
+        precision=options.precision,
+        threads=options.cpu_threads,
+        static=options.to_static,
+    )
+
+
+def _add_settings(group) -> None:
+    """One option per setting of a method. It is None where it was not given."""
+    for method, row in METHODS.items():
+        for setting in dataclasses.fields(row.settings):
+            kind = type(setting.default)
+            group.add_argument(
+                f"--{setting.name}",
+                type={int: whole(0), float: checked(number)}.get(kind, kind),
+                help=f"{setting.metadata['help']} ({method}; default: {setting.default})",
+            )
+
+
+def settings_from(options: argparse.Namespace) -> Any:
+    """The settings of --method; UsageError where one is given that this method does not have."""
+    names = {s.name for row in METHODS.values() for s in dataclasses.fields(row.settings)}
+    given = {name: getattr(options, name) for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
+    kind = METHODS[options.method].settings
+    known = {setting.name for setting in dataclasses.fields(kind)}
+    if foreign := sorted(given.keys() - known):
+        raise UsageError(f"{options.method} has no such setting", foreign[0])
+    try:
+        return kind(**given)
+    except ValueError as error:
+        raise UsageError(f"--method {options.method}: {error}") from error
 
 
 def layers_from(options: argparse.Namespace, backbone: str) -> tuple[str, ...] | None:
-    """The layers that --layers names, None for the default ones; UsageError."""
+    """The layers that --layers names, None for the default ones.
+
+    UsageError where the backbone lacks one.
+    """
     try:
         return None if options.layers is None else parse_layers(backbone, options.layers)
     except ValueError as error:
@@ -108,7 +141,7 @@ def backbone_from(options: argparse.Namespace) -> str:
         return options.backbone or "resnet18"
     if options.depth not in DEPTHS:
         known = ", ".join(str(depth) for depth in DEPTHS)
-        raise UsageError(f"--depth {options.depth}: there is no such network here; known: {known}")
+        raise UsageError(f"--depth {options.depth}: no such network; known: {known}")
     named = DEPTHS[options.depth]
     if options.backbone not in (None, named):
         raise UsageError(f"--depth {options.depth} and --backbone {options.backbone} disagree")
@@ -125,6 +158,6 @@ def find_model(model_path: Path | None, folder: Path, category: str | None) -> P
     if len(found) != 1:
         names = ", ".join(path.parent.name for path in found) or "none"
         raise UsageError(
-            f"which model? {folder} holds {names}; name one by --category or --model_path"
+            f"{folder} has models of {names}; choose one with --category or --model_path"
         )
     return found[0]

@@ -1,6 +1,6 @@
 """Post-training quantisation to int8: the network of an exported graph, for oneDNN on a CPU.
 
-Weights are quantised channel by channel and activations by the largest value that calibration
+Weights are quantised channel by channel, and activations by the largest value that some sample
 pictures cause. Paddle quantises graphs of its older kind alone, `.pdmodel`; Paddle 3 writes those
 when it is started with FLAGS_enable_pir_api=0.
 """

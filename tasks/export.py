@@ -1,5 +1,6 @@
 """Turn a checkpoint into the files that are deployed."""
 
+import argparse
 import logging
 import os
 from pathlib import Path
@@ -8,75 +9,82 @@ import numpy as np
 
 from common.errors import UsageError, WorkError
 from common.files import writable_folder
-from datasets.loader import Loader
+from common.preprocessing import Preprocessing
 from datasets.samples import Sample, pictures_in
-from datasets.transforms import BadPictureError, Preprocessing
-from models import load_detector
+from datasets.transforms import BadPictureError
+from models import checkpoint
 from models.backbones.catalogue import RESIDUAL
-from models.options import find_model
-from tasks.runs import log_weights, read_record
+from models.engine import Engine
+from models.factory import load_detector
+from models.options import backbone_from, find_model
+from models.record import Record
+from tasks.runs import loader_for
+from tasks.settings import Loading
 
 logger = logging.getLogger(__name__)
 
-CALIBRATION = 32  # pictures at most to quantise with
+SAMPLE = 32  # pictures at most to quantise with
 
 
-def export_model(options, backbone: str | None) -> int:
-    """Export the model that the options name; prints the files written, a line each."""
+def export_model(options: argparse.Namespace) -> int:
+    """Export the model that the options name; prints the files written, one per line."""
     path = find_model(options.model_path, Path("output"), options.category)
-    record, preprocessing = read_record(path)
-    _agree(record, options, backbone, path)
-    calibration = (
-        None
-        if options.quantize is None
-        else _calibration(options, record["backbone"], preprocessing)
-    )
+    record = checkpoint.load_record(path)
+    _require_agreement(record, options, path)
+    sample = None
+    if options.quantize is not None:
+        _require_quantizable(options, record)
+        sample = _sample(options.quantize, record.preprocessing, options.max_pixels)
     folder = writable_folder(options.save_dir, "save_dir")
-    log_weights(record)
-    from models.export import export  # after the checks: it imports Paddle
+    logger.info("%s", record.weights_line())
+    detector = load_detector(path, Engine(device="cpu"))
+    from models.export import export  # after the checks, and after Paddle was prepared
 
-    detector = load_detector(path, device="cpu")
-    onnx = options.format == "onnx"
-    dtype = options.distribution_dtype
-    for file in export(detector, folder, options.fused, onnx, dtype, calibration):
+    onnx, dtype = options.format == "onnx", options.distribution_dtype
+    for file in export(detector, folder, options.fused, onnx, dtype, sample):
         logger.info("%s: %.1f MB", file, file.stat().st_size / 1e6)
         print(file)
     return 0
 
 
-def _calibration(options, backbone: str, preprocessing: Preprocessing) -> np.ndarray:
-    """Pictures to quantise with, normalised float32 [B,3,H,W]."""
+def _require_quantizable(options: argparse.Namespace, record: Record) -> None:
     if options.fused or options.format == "onnx":
-        raise UsageError("--quantize writes model.pdmodel alone; leave out --fused, --format onnx")
-    if backbone not in RESIDUAL:
-        raise UsageError(f"--quantize: int8 is for residual networks, not {backbone}")
-    if not options.quantize.is_dir():
-        raise UsageError(f"--quantize {options.quantize}: no such folder")
-    paths = pictures_in(options.quantize, recursive=True)
+        raise UsageError("int8 is for model.pdmodel alone, not for fused or ONNX graphs", "quantize")
+    if (backbone := record.features.backbone) not in RESIDUAL:
+        raise UsageError(f"int8 is for residual networks, not {backbone}", "quantize")
+
+
+def _sample(folder: Path, preprocessing: Preprocessing, max_pixels: int) -> np.ndarray:
+    """Pictures of `folder` to quantise with, evenly chosen: normalised float32 [B,3,H,W]."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", "quantize")
+    paths = pictures_in(folder, recursive=True)
     if not paths:
-        raise UsageError(f"--quantize {options.quantize}: no pictures in it or below it")
+        raise UsageError(f"{folder}: no pictures in it or below it", "quantize")
     # Paddle 3 quantises the graphs of Paddle 2, and decides as it starts which kind it writes.
     os.environ["FLAGS_enable_pir_api"] = "0"  # noqa: SIM112 - its name
-    count = min(CALIBRATION, len(paths))
-    chosen = [paths[i * len(paths) // count] for i in range(count)]
+    count = min(SAMPLE, len(paths))
+    chosen = [Sample(paths[i * len(paths) // count]) for i in range(count)]
+    loading = Loading(count, 2, False, max_pixels)
     try:
-        loader = Loader([Sample(path) for path in chosen], preprocessing, count)
-        return next(iter(loader)).images
+        return next(iter(loader_for(chosen, preprocessing, loading))).images
     except BadPictureError as error:
-        raise WorkError(f"--quantize: {error.__cause__}; remove it from the folder") from error
+        raise WorkError(f"--quantize: {error}") from error
 
 
-def _agree(record: dict, options, backbone: str | None, path: Path) -> None:
+def _require_agreement(record: Record, options: argparse.Namespace, path: Path) -> None:
     """What was named beside the model must be what it was trained with: UsageError."""
-    if backbone not in (None, record["backbone"]):
-        raise UsageError(f"{path} was trained with {record['backbone']}, not {backbone}")
-    if options.category not in (None, record["category"]):
-        raise UsageError(f"{path} was trained on {record['category']}, not {options.category}")
+    named = options.depth or options.backbone
+    backbone, trained = backbone_from(options) if named else None, record.features.backbone
+    if backbone not in (None, trained):
+        raise UsageError(f"{path} was trained with {trained}, not {backbone}")
+    if options.category not in (None, record.category):
+        raise UsageError(f"{path} was trained on {record.category}, not {options.category}")
     size = options.img_size
     size = (size, size) if isinstance(size, int) else size
-    if size not in (None, tuple(record["image_size"])):
-        trained, wanted = ("x".join(map(str, pair)) for pair in (record["image_size"], size))
+    if size not in (None, record.size):
+        trained, wanted = ("x".join(map(str, pair)) for pair in (record.size, size))
         raise UsageError(
             f"{path} was trained with --img_size {trained}, not {wanted}; each place of the "
-            "picture has its own statistics, so train again for another size"
+            "picture has statistics of its own, so train again for another size"
         )

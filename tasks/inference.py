@@ -1,63 +1,62 @@
 """Judge pictures with exported files."""
 
+import argparse
 import logging
 from pathlib import Path
 
 from common.errors import UsageError
-from models.checkpoint import DISTRIBUTION
-from models.options import GRAPHS
-from tasks.judging import judge_all, source_for
-from tasks.runs import read_record
+from inspection import Inspector
+from models.deployed import GRAPHS, ExportedFiles
+from models.engine import Engine
+from tasks.judging import Source, judge_all, judge_timed
+from tasks.settings import answers_from, loading_from
 
 logger = logging.getLogger(__name__)
 
 
-def infer_all(options) -> int:
+def infer_all(options: argparse.Namespace) -> int:
     """Judge what --input_file names; the exit code."""
-    model, params, distribution = find_files(options)
-    record, preprocessing = read_record(distribution, DISTRIBUTION)
-    source = source_for(
-        options, options.input_file, "--input_file", record, distribution, "inference"
+    files = find_files(options)
+    answers, loading = answers_from(options), loading_from(options)
+    engine = Engine(
+        device="gpu" if options.use_gpu else "cpu",
+        precision=options.precision,
+        threads=options.cpu_threads,
+        gpu_memory=options.gpu_mem,
+        ir_optim=options.ir_optim,
+        mkldnn=options.enable_mkldnn,
+        tensorrt_batch=options.batch_size if options.use_tensorrt else 0,
     )
-
-    def open_detector():
-        from models.deployed import open_deployed  # imports Paddle; the pictures decode meanwhile
-        from models.extractor import Engine
-
-        engine = Engine(
-            device="gpu" if options.use_gpu else "cpu",
-            precision=options.precision,
-            threads=options.cpu_threads,
-            gpu_memory=options.gpu_mem,
-            ir_optim=options.ir_optim,
-            mkldnn=options.enable_mkldnn,
-            tensorrt_batch=options.batch_size if options.use_tensorrt else 0,
-        )
-        return open_deployed(model, params, distribution, engine)
-
-    return judge_all(open_detector, preprocessing, source, options, options.enable_benchmark)
+    inspector = Inspector.open_exported(
+        files,
+        engine,
+        batch_size=loading.batch_size,
+        workers=0 if options.enable_benchmark else loading.workers,
+        max_pixels=loading.max_pixels,
+    )
+    source = Source(options.input_file, "input_file", answers.place(inspector.record.category, "inference"))
+    if options.enable_benchmark:
+        return judge_timed(inspector, source, answers, loading, options.category, engine.precision)
+    return judge_all(inspector, source, answers, loading, options.category)
 
 
-def find_files(options) -> tuple[Path, Path | None, Path]:
-    """Graph, parameters (None for ONNX, which holds them itself) and distribution."""
-    model = options.model_file
-    if model is None:
-        candidates = [options.model_dir / f"model{suffix}" for suffix in GRAPHS]
-        model = next((path for path in candidates if path.exists()), None)
-        if model is None:
-            raise UsageError(
-                f"--model_dir {options.model_dir}: no model.json, model.pdmodel or model.onnx in "
-                "it; export_model.py writes them"
-            )
+def find_files(options: argparse.Namespace) -> ExportedFiles:
+    """The graph, its parameters and the distribution that the options name; UsageError."""
+    if options.model_file is None:
+        try:
+            files = ExportedFiles.within(options.model_dir)
+        except UsageError as error:
+            raise UsageError(error, "model_dir") from error
+        model = files.model
+    else:
+        model = _twin(options.model_file)
     if model.suffix not in GRAPHS:
-        raise UsageError(f"--model_file {model}: expected a graph, {', '.join(GRAPHS)}")
-    model = _twin(model)
-    params = options.params_file or model.with_suffix(".pdiparams")
-    for path, option in ((model, "--model_file"), (params, "--params_file")):
-        if not path.is_file() and not (path is params and model.suffix == ".onnx"):
-            raise UsageError(f"{option} {path}: no such file; export_model.py writes it")
-    distribution = options.distribution or model.parent / "distribution"
-    return model, None if model.suffix == ".onnx" else params, distribution
+        raise UsageError(f"{model}: expected a graph, {', '.join(GRAPHS)}", "model_file")
+    files = ExportedFiles.beside(model, options.params_file, options.distribution)
+    for path, option in ((files.model, "model_file"), (files.params, "params_file")):
+        if path is not None and not path.is_file():
+            raise UsageError(f"{path}: no such file; export_model.py writes it", option)
+    return files
 
 
 def _twin(model: Path) -> Path:
@@ -65,5 +64,5 @@ def _twin(model: Path) -> Path:
     other = {".json": ".pdmodel", ".pdmodel": ".json"}.get(model.suffix)
     if model.exists() or other is None or not (twin := model.with_suffix(other)).exists():
         return model
-    logger.info("%s is not there, %s is", model, twin)
+    logger.info("%s does not exist; %s is used", model, twin)
     return twin

@@ -1,19 +1,24 @@
 """Judge pictures with a checkpoint."""
 
+import argparse
 from pathlib import Path
 
-from models import load_detector
+from inspection import Inspector
 from models.options import engine_from, find_model
-from tasks.judging import judge_all, source_for
-from tasks.runs import read_record
+from tasks.judging import Source, judge_all
+from tasks.settings import answers_from, loading_from
 
 
-def predict_all(options) -> int:
+def predict_all(options: argparse.Namespace) -> int:
     """Judge what --picture_path names; the exit code."""
     model = find_model(options.model_path, Path("output"), options.category)
-    record, preprocessing = read_record(model)
-    source = source_for(
-        options, options.picture_path, "--picture_path", record, model, "predictions"
+    answers, loading = answers_from(options), loading_from(options)
+    inspector = Inspector.open_checkpoint(
+        model,
+        engine_from(options),
+        batch_size=loading.batch_size,
+        workers=loading.workers,
+        max_pixels=loading.max_pixels,
     )
-    engine = engine_from(options)
-    return judge_all(lambda: load_detector(model, **engine), preprocessing, source, options)
+    source = Source(options.picture_path, "picture_path", answers.place(inspector.record.category, "predictions"))
+    return judge_all(inspector, source, answers, loading, options.category)

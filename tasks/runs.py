@@ -1,67 +1,51 @@
-"""What every run has in common: the record checked, weights named, time accounted for."""
+"""What every run has in common: pictures loaded, warnings, time accounted for."""
 
 import logging
-import math
+from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from common.options import folder_name
+from common.preprocessing import Preprocessing
 from common.timing import phase
-from datasets.transforms import BadPictureError, Preprocessing, picture_size
-from models.checkpoint import CHECKPOINT, Kind, load_record, reading
+from datasets.loader import Loader
+from datasets.samples import Sample
+from datasets.transforms import BadPictureError, Transform, picture_size
+from tasks.settings import Loading
 
 logger = logging.getLogger(__name__)
 
 
-def preprocessing_of(record: dict) -> Preprocessing:
-    """The preprocessing that a model's `record` asks for.
-
-    The rest of the record that runs rely on is checked too; KeyError, ValueError or TypeError
-    where it is damaged.
-    """
-    folder_name(record["category"])
-    weights_line(record)
-    preprocessing = Preprocessing.from_record(record["preprocessing"])
-    if preprocessing.crop != tuple(record["image_size"]) or not all(
-        s > 0 for s in preprocessing.std
-    ):
-        raise ValueError(f"preprocessing {record['preprocessing']} does not fit the network")
-    if (calibration := record["calibration"]) is not None:
-        for key in ("image_threshold", "pixel_threshold", "normal_score"):
-            if not math.isfinite(calibration[key]):
-                raise ValueError(f"{key} {calibration[key]}")
-    return preprocessing
+def loader_for(
+    samples: Sequence[Sample], preprocessing: Preprocessing, loading: Loading, masks: bool = False
+) -> Loader:
+    """Batches of `samples`."""
+    transform = Transform(preprocessing, loading.max_pixels)
+    return Loader(
+        samples, transform, loading.batch_size, loading.workers, loading.skip_bad, masks=masks
+    )
 
 
-def read_record(path: Path, kind: Kind = CHECKPOINT) -> tuple[dict, Preprocessing]:
-    """The record of a model's file and the preprocessing it asks for, checked; no arrays yet."""
-    record = load_record(path, kind)
-    with reading(path, kind):
-        return record, preprocessing_of(record)
+@contextmanager
+def unskipped():
+    """Adds the remedy of the scripts to the error of a picture that does not decode."""
+    try:
+        yield
+    except BadPictureError as error:
+        raise BadPictureError(f"{error}, or go on without it: --skip_bad") from error
 
 
 def warn_of_crop(preprocessing: Preprocessing, path: Path) -> None:
-    """Say so where the crop leaves out much of the pictures: nothing is found outside it."""
+    """Say so where the crop leaves out much of the pictures: defects there are not found."""
     try:
         size = picture_size(path)
     except BadPictureError:
-        return  # the loader says so, or skips it
+        return  # the loader reports it, or skips it
     if (seen := preprocessing.seen(size)) < 0.7:
         logger.warning(
-            "the crop sees %.0f %% of a %d×%d picture; for all of it give --resize and --img_size "
-            "a HEIGHTxWIDTH of the pictures' own shape",
+            "the crop sees %.0f %% of a %d×%d picture; to see all of it, give --resize and "
+            "--img_size a HEIGHTxWIDTH of the pictures' shape",
             *(100 * seen, *size),
         )
-
-
-def log_weights(record: dict) -> None:
-    """One line that says which weights this run uses."""
-    logger.info("%s", weights_line(record))
-
-
-def weights_line(record: dict) -> str:
-    weights = record["weights"]
-    text = "weights: {name} of {backbone} ({origin}), SHA-256 {sha256}"
-    return text.format(backbone=record["backbone"], **weights)
 
 
 def log_phases() -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Fit one model a category, and validate it if asked to."""
+"""Fit one model per category, and validate it where asked to."""
 
 import logging
 import platform
@@ -10,89 +10,79 @@ from common.logs import log_file
 from common.progress import progress
 from common.timing import phase
 from datasets.loader import Loader
-from datasets.options import open_category, source
 from datasets.samples import check_masks, require_test, require_training
-from datasets.transforms import Preprocessing
-from evaluation.report import Figures
-from models import build_detector, checkpoint
-from models.options import engine_from
+from evaluation.figures import Figures
+from models import checkpoint
+from models.detector import Detector
+from models.factory import build_detector
 from tasks.categories import each_category
-from tasks.runs import log_phases, log_weights, warn_of_crop
+from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
+from tasks.settings import Training
 from tasks.validation import validate
 
 logger = logging.getLogger(__name__)
 
 
-def train_all(options, names: list[str], backbone: str, preprocessing: Preprocessing) -> int:
-    """Train the categories `names`; the exit code."""
-    if not options.val and (options.save_picture or options.num_pictures):
-        logger.warning("--save_picture and --num_pictures have no effect without --val")
+def train_all(training: Training) -> int:
+    """Train all categories; the exit code."""
 
     def work(name: str) -> Figures | None:
-        with log_file(options.log_dir, name):
-            return train(options, name, backbone, preprocessing)
+        with log_file(training.log_dir, name):
+            return train(training, name)
 
-    return each_category(names, work)
+    return each_category(training.data.names, work)
 
 
-def train(options, name: str, backbone: str, preprocessing: Preprocessing) -> Figures | None:
-    """Fit and save the model of category `name`; its figures with --val, else None."""
-    category = open_category(options, name)
-    require_training(category, source(options, name))
-    if options.val:
-        require_test(category, source(options, name))
-        check_masks(category.test, options.skip_bad)
-    path = writable_folder(options.save_path / name) / "best.pdparams"
-    warn_of_crop(preprocessing, category.train[0].path)
+def train(training: Training, name: str) -> Figures | None:
+    """Fit and save the model of category `name`; its figures where it is validated."""
+    category, where = training.data.open(name), training.data.where(name)
+    require_training(category, where)
+    if training.validation:
+        require_test(category, where)
+        check_masks(category.test, training.loading.skip_bad)
+    path = writable_folder(training.save_path / name) / "best.pdparams"
+    warn_of_crop(training.preprocessing, category.train[0].path)
 
     start = time.perf_counter()
-    loader = Loader(
-        category.train, preprocessing, options.batch_size, options.num_workers, options.skip_bad
-    )
-    with loader:
-        detector = _learn(options, name, backbone, preprocessing, loader)
+    loader = loader_for(category.train, training.preprocessing, training.loading)
+    with loader, unskipped():
+        detector = _fit(training, name, loader)
     with phase("saving"):
-        checkpoint.save(path, *detector.state())
-    learned, seconds = len(loader) - len(loader.skipped), time.perf_counter() - start
+        checkpoint.save(path, detector.arrays(), detector.record)
+    seconds, learned = time.perf_counter() - start, detector.record.pictures
     logger.info("%s: learned from %d pictures in %.1f s", path, learned, seconds)
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
     log_phases()
-    if not options.val:
+    if training.validation is None:
         print(path)
         return None
-    return validate(options, lambda: detector, preprocessing, category, path)
+    return validate(training.validation, lambda: detector, detector.record, category, path)
 
 
-def _learn(options, name: str, backbone: str, preprocessing: Preprocessing, loader: Loader):
+def _fit(training: Training, name: str, loader: Loader) -> Detector:
     """A detector that has learned the pictures of `loader`, which decode meanwhile."""
     with phase("imports, weights"):
         detector = build_detector(
-            options.method,
-            backbone=backbone,
-            pretrained_backbone=options.pretrained_backbone,
-            layers=options.layers,
-            dims=options.dims,
-            reduction=options.reduction,
-            seed=options.seed,
-            image_size=preprocessing.crop,
-            **engine_from(options),
+            **vars(training.model),
+            preprocessing=training.preprocessing,
+            category=name,
+            batch_size=training.loading.batch_size,
+            engine=training.engine,
         )
-    _log_settings(options)
-    log_weights(detector.record)
-    detector.record |= {"category": name, "preprocessing": preprocessing.record()}
+    _log_settings(training.described)
+    logger.info("%s", detector.record.weights_line())
     batches = progress(loader, len(loader), f"fit {name}", size=lambda batch: len(batch.samples))
     try:
         detector.fit(batch.images for batch in batches)
     except UsageError as error:
-        raise UsageError(f"{source(options, name)}: {error}") from error
+        raise UsageError(f"{training.data.where(name)}: {error}") from error
     return detector
 
 
-def _log_settings(options) -> None:
+def _log_settings(described: str) -> None:
     """What it takes to repeat this run, into the log file."""
     import paddle
 
     versions = f"Python {platform.python_version()}, Paddle {paddle.__version__}"
-    settings = ", ".join(f"{key} {value}" for key, value in vars(options).items())
-    logger.info("%s; options: %s", versions, settings, extra={"file_only": True})
+    logger.info("%s; options: %s", versions, described, extra={"file_only": True})

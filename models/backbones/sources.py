@@ -13,9 +13,9 @@ import numpy as np
 
 from common.errors import UsageError, WorkError
 from common.files import writable_folder
-from models import SUBSTITUTE_HOME
 from models.backbones import catalogue, weights
 from models.backbones.weights import ACCEPTED, ENDINGS, MODELS, Weights
+from models.runtime import substitute_home
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def _download(url: str, backbone: str) -> Weights:
         whole = weights.load(fetched, backbone, f"downloaded from {url}")
     target = _cached(backbone)
     try:
-        if SUBSTITUTE_HOME is not None and target.is_relative_to(SUBSTITUTE_HOME.name):
+        if (home := substitute_home()) is not None and target.is_relative_to(home):
             raise UsageError("there is no home folder; let PADIM_HOME name one")
         writable_folder(target.parent, None)
         weights.save(whole, target)

@@ -1,19 +1,88 @@
-"""Stage maps and the d-channel patch embedding (Defard et al. 2020, section 3.1).
+"""Features: pictures → stage maps, finest first (Defard et al. 2020, section 3.1).
 
+A frozen network gives the maps of the chosen layers, and a reduction keeps d of their channels.
 Channels are chosen, or projected, stage by stage before anything is upsampled: the other 348 of
 ResNet-18's 448 are never copied.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
+from common.timing import phase
 from models.backbones.catalogue import REDUCTIONS
+from models.engine import Engine
 from models.grids import Grid, evenly, first
 
+BACKBONE = "backbone."  # what the names of the network's arrays begin with in a file
 
-class PatchEmbedding:
-    """A random choice of `dims` channels of the concatenated stages.
+
+class Features:
+    """Pictures float32 [B,3,H,W] → the maps [B,c_i,h_i,w_i] of each stage used, finest first.
+
+    Parameters
+    ----------
+    network : paddle Layer with `stage_channels`, `grids`: pictures → list of maps
+    reduction : ChannelSelection or SemiOrthogonalProjection
+    size : (H,W) of the pictures
+    engine : resolved Engine
+
+    Attributes
+    ----------
+    stages : list of (c_i, (h_i,w_i))
+    """
+
+    def __init__(self, network, reduction, size: Grid, engine: Engine):
+        self.network, self.reduction, self.size, self.engine = network, reduction, size, engine
+        self.stages = reduction.stages(network.grids)
+
+    @cached_property
+    def predictor(self):
+        """What runs the network. It is made at the first use: export does without."""
+        from models.predictor import layer_predictor
+
+        with phase("start of the network"):
+            return layer_predictor(self.layer(self.network), self.size, self.engine)
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        return self.predictor(images)
+
+    def layer(self, network):
+        """The paddle Layer from pictures to the list of stage maps, with `network` in it."""
+        from models.layers import Projection, Selection
+
+        kind = Selection if isinstance(self.reduction, ChannelSelection) else Projection
+        return kind(network, self.reduction)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Parameters of the network and of the reduction, for a file."""
+        from models.backbones.network import get_weights
+
+        parameters = {f"{BACKBONE}{k}": v for k, v in get_weights(self.network).items()}
+        return {**parameters, **self.reduction.arrays}
+
+
+class GraphFeatures:
+    """The same from an exported graph, whose output is one embedding [B,d,h,w].
+
+    `predictor` runs the graph. `stages` says which maps the embedding was made of; None where the
+    graph is fused: its outputs are passed on as they are.
+    """
+
+    def __init__(self, predictor, stages: list[tuple[int, Grid]] | None):
+        self.predictor, self.stages = predictor, stages
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        return self.maps(self.predictor(images))
+
+    def maps(self, outputs: list[np.ndarray]) -> list[np.ndarray]:
+        """Stage maps from the outputs of the graph."""
+        return outputs if self.stages is None else split(outputs[0], self.stages)
+
+
+class ChannelSelection:
+    """A choice of channels of the concatenated stages.
 
     Parameters
     ----------
@@ -35,7 +104,7 @@ class PatchEmbedding:
         ]
 
     @classmethod
-    def draw(cls, stage_channels: Sequence[int], dims: int, seed: int) -> "PatchEmbedding":
+    def draw(cls, stage_channels: Sequence[int], dims: int, seed: int) -> "ChannelSelection":
         """A draw of `dims` channels by `seed`; kept with the model, never drawn again."""
         total = _require(dims, stage_channels)
         chosen = np.random.default_rng(seed).permutation(total)[:dims]
@@ -47,7 +116,7 @@ class PatchEmbedding:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What the checkpoint keeps of it."""
+        """What a checkpoint keeps of it."""
         return {"channels": self.channels}
 
     @property
@@ -60,11 +129,11 @@ class PatchEmbedding:
         return [(len(self.by_stage[i]), tuple(grids[i])) for i in self.used]
 
 
-class SemiOrthogonalEmbedding:
+class SemiOrthogonalProjection:
     """All channels of the concatenated stages, projected onto d orthonormal directions.
 
-    Kim et al. 2021 (arXiv 2105.14737, section 3.2): in place of a choice of channels a random
-    semi-orthogonal matrix. Its maps mix all stages, so they have one grid, the finest.
+    Kim et al. 2021 (arXiv 2105.14737, section 3.2): a random semi-orthogonal matrix replaces the
+    choice of channels. Its output mixes all stages, so there is one map, on the finest grid.
 
     Parameters
     ----------
@@ -79,7 +148,9 @@ class SemiOrthogonalEmbedding:
         self.by_stage = np.split(self.projection, np.cumsum(stage_channels)[:-1], axis=1)
 
     @classmethod
-    def draw(cls, stage_channels: Sequence[int], dims: int, seed: int) -> "SemiOrthogonalEmbedding":
+    def draw(
+        cls, stage_channels: Sequence[int], dims: int, seed: int
+    ) -> "SemiOrthogonalProjection":
         """The first `dims` columns of a random orthogonal matrix (QR of a Gaussian one)."""
         total = _require(dims, stage_channels)
         gaussian = np.random.default_rng(seed).standard_normal((total, dims))
@@ -101,23 +172,23 @@ class SemiOrthogonalEmbedding:
 
 
 def _require(dims: int, stage_channels: Sequence[int]) -> int:
-    """How many channels there are; ValueError where `dims` of them cannot be had."""
+    """The number of channels of all stages; ValueError where `dims` is not 1 to that number."""
     total = sum(stage_channels)
     if not 1 <= dims <= total:
-        raise ValueError(f"dims must be 1…{total} (the channels there are), got {dims}")
+        raise ValueError(f"dims must be 1 to {total}, the number of channels; got {dims}")
     return total
 
 
 def draw(
     reduction: str, stage_channels: Sequence[int], dims: int, seed: int | None
-) -> PatchEmbedding | SemiOrthogonalEmbedding:
-    """The embedding of `dims` channels, by one of catalogue.REDUCTIONS; ValueError.
+) -> ChannelSelection | SemiOrthogonalProjection:
+    """The reduction to `dims` channels, by one of catalogue.REDUCTIONS; ValueError.
 
-    `none` keeps all channels there are, and needs no `seed`.
+    `none` keeps all channels, and needs no `seed`.
     """
     if reduction == "none":
-        return PatchEmbedding(stage_channels, np.arange(sum(stage_channels)))
-    kinds = {"random": PatchEmbedding, "semi_orthogonal": SemiOrthogonalEmbedding}
+        return ChannelSelection(stage_channels, np.arange(sum(stage_channels)))
+    kinds = {"random": ChannelSelection, "semi_orthogonal": SemiOrthogonalProjection}
     if reduction not in kinds:
         raise ValueError(f"reduction {reduction!r} is not one of {', '.join(REDUCTIONS)}")
     return kinds[reduction].draw(stage_channels, dims, seed)
@@ -125,17 +196,17 @@ def draw(
 
 def from_arrays(
     stage_channels: Sequence[int], arrays: dict[str, np.ndarray]
-) -> PatchEmbedding | SemiOrthogonalEmbedding:
-    """The embedding whose `arrays` a checkpoint kept; KeyError or ValueError."""
+) -> ChannelSelection | SemiOrthogonalProjection:
+    """The reduction whose `arrays` a checkpoint kept; KeyError or ValueError."""
     if "projection" in arrays:
-        return SemiOrthogonalEmbedding(stage_channels, arrays["projection"])
-    return PatchEmbedding(stage_channels, arrays["channels"])
+        return SemiOrthogonalProjection(stage_channels, arrays["projection"])
+    return ChannelSelection(stage_channels, arrays["channels"])
 
 
 def split(embedding: np.ndarray, stages: Sequence[tuple[int, Grid]]) -> list[np.ndarray]:
     """An embedding [B,d,h,w] → the maps [B,c,h_i,w_i] of `stages` that it was made from.
 
-    Upsampling repeats each place of a coarse stage: the first of the copies says it all.
+    Upsampling repeats each place of a coarse stage: the first copy is taken.
     """
     maps, start = [], 0
     rows, columns = (np.arange(side) for side in stages[0][1])

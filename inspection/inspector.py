@@ -1,0 +1,129 @@
+"""Pictures in, judgements out. Knows nothing of options, printing or folders of results."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+from common.errors import UsageError
+from datasets.loader import Loader
+from datasets.samples import Sample
+from datasets.transforms import MAX_PIXELS, BadPictureError, Source, Transform
+from inspection.judgement import Judgement
+from models import checkpoint
+from models.checkpoint import DISTRIBUTION
+from models.deployed import GRAPHS, ExportedFiles, open_exported
+from models.detector import Detector
+from models.engine import Engine
+from models.factory import load_detector
+from models.record import Record
+
+CHECKPOINT_FILE = "best.pdparams"
+
+
+class Inspector:
+    """Judges pictures by a model; make one with `open`, `open_checkpoint` or `open_exported`.
+
+    The model's record is read and checked at once. The detector is opened when it is first needed
+    (so that pictures decode meanwhile), or by `load`.
+
+    Attributes
+    ----------
+    record : models.record.Record
+    threshold : image score from which a picture is defective, None where none is known; it may be
+        set to another one
+    batch_size : pictures that are scored at a time
+    workers : threads that decode; 0 decodes between batches
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        open_detector: Callable[[int], Detector],
+        batch_size: int = 8,
+        workers: int = 2,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        self.record, self._open_detector = record, open_detector
+        self.batch_size, self.workers = batch_size, workers
+        self.transform = Transform(record.preprocessing, max_pixels)
+        calibration = record.calibration
+        self.threshold = None if calibration is None else calibration.image_threshold
+
+    @classmethod
+    def open(cls, path: str | Path, engine: Engine | None = None, **settings) -> "Inspector":
+        """By a checkpoint, by its folder, by an exported graph or by the folder of one.
+
+        Where a folder has both, the checkpoint is used. `settings`: batch_size, workers,
+        max_pixels. Raises UsageError where there is no model, WorkError where it is damaged.
+        """
+        path = Path(path)
+        if path.suffix in GRAPHS:
+            return cls.open_exported(ExportedFiles.beside(path), engine, **settings)
+        if not path.is_dir():
+            return cls.open_checkpoint(path, engine, **settings)
+        if (path / CHECKPOINT_FILE).exists():
+            return cls.open_checkpoint(path / CHECKPOINT_FILE, engine, **settings)
+        if (path / "distribution").exists():
+            return cls.open_exported(ExportedFiles.within(path), engine, **settings)
+        raise UsageError(f"{path}: neither {CHECKPOINT_FILE} nor exported files in it")
+
+    @classmethod
+    def open_checkpoint(cls, path: Path, engine: Engine | None = None, **settings) -> "Inspector":
+        """By a file that `train.py` wrote; see `open`."""
+
+        def open_detector(batch_size: int) -> Detector:
+            return load_detector(path, engine, batch_size)
+
+        return cls(checkpoint.load_record(path), open_detector, **settings)
+
+    @classmethod
+    def open_exported(
+        cls, files: ExportedFiles, engine: Engine | None = None, **settings
+    ) -> "Inspector":
+        """By files that `export_model.py` wrote; see `open`."""
+
+        def open_detector(batch_size: int) -> Detector:
+            return open_exported(files, engine, batch_size)
+
+        record = checkpoint.load_record(files.distribution, DISTRIBUTION)
+        return cls(record, open_detector, **settings)
+
+    @cached_property
+    def detector(self) -> Detector:
+        return self._open_detector(self.batch_size)
+
+    def load(self) -> "Inspector":
+        """Open the detector now; raises as `open` does."""
+        _ = self.detector
+        return self
+
+    def inspect(
+        self,
+        pictures: Iterable[Source],
+        skipped: list[BadPictureError] | None = None,
+        timed=None,
+    ) -> Iterator[Judgement]:
+        """Judge `pictures` in their order, any number of them, a batch at a time.
+
+        A picture that does not decode raises BadPictureError, or with a list `skipped` is left out
+        and its error added to the list. `timed` (benchmarks.autolog) takes the times of the steps.
+        """
+        samples = (Sample(picture) for picture in pictures)
+        loader = Loader(
+            samples, self.transform, self.batch_size, self.workers, skip_bad=skipped is not None
+        )
+        if skipped is not None:
+            loader.skipped = skipped
+        with loader:
+            score = self.detector.score if timed is None else timed.score
+            for batch in loader if timed is None else timed.batches(loader):
+                scores = score(batch.images)
+                for i, sample in enumerate(batch.samples):
+                    yield Judgement(
+                        sample.path,
+                        float(scores.image[i]),
+                        self.threshold,
+                        scores.map[i],
+                        batch.images[i],
+                        self.transform,
+                    )

@@ -1,0 +1,173 @@
+"""Makes detectors: new ones, from checkpoints, from exported files. Imports Paddle on use only."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.errors import UsageError, WorkError
+from common.preprocessing import Preprocessing
+from models import checkpoint, runtime
+from models.backbones import catalogue
+from models.backbones.shapes import expected_stages
+from models.detector import Detector
+from models.engine import Engine
+from models.memory import require_memory
+from models.methods import METHODS
+from models.record import DEFAULT_CATEGORY, FeatureRecord, Record, Variant, Weights
+
+logger = logging.getLogger(__name__)
+
+SEED = 7  # of the draw of channels, where none is given
+
+
+def build_detector(
+    method: str = "padim",
+    backbone: str = "resnet18",
+    pretrained_backbone: str | None = None,
+    layers: Sequence[str] | None = None,
+    dims: int | None = None,
+    reduction: str | None = None,
+    seed: int | None = None,
+    preprocessing: Preprocessing | None = None,
+    settings: Any = None,
+    sigma: float = 4.0,
+    category: str = DEFAULT_CATEGORY,
+    batch_size: int = 32,
+    engine: Engine | None = None,
+) -> Detector:
+    """A detector that has learned nothing yet.
+
+    Parameters
+    ----------
+    method : one of models.methods.METHODS; `settings` are its settings, None for the defaults
+    pretrained_backbone : weights: a file, auto (None), embedded or random
+    layers : what the features are made of; `dims` of their channels are kept, drawn by `seed`, in
+        the way of `reduction` (catalogue.REDUCTIONS); None for each is the default
+    sigma : of the smoothing of the anomaly map, in pixels
+    batch_size : pictures that will be learned from at a time, for the check of memory
+
+    Raises UsageError where the parameters do not fit each other or the machine.
+    """
+    row = METHODS[method]
+    settings = row.settings() if settings is None else settings
+    preprocessing = preprocessing or Preprocessing()
+    layers = row.layers(backbone) if layers is None else tuple(layers)
+    total = sum(catalogue.channels(backbone, layer) for layer in layers)
+    dims, reduction = _reduced(row.dims(backbone), total, dims, reduction)
+    seed = _drawn_by(seed, reduction)
+    size = preprocessing.crop
+    stages = expected_stages(backbone, layers, dims, reduction == "semi_orthogonal", size)
+    _check_memory(method, settings, backbone, layers, stages, size, batch_size)
+
+    runtime.prepare()
+    engine = (engine or Engine()).resolve()  # what is wrong is told before a download
+    from models import features as reductions
+    from models.backbones import network, sources
+
+    found = sources.find(backbone, pretrained_backbone)
+    net = network.build(backbone, layers, size, found.variant)
+    network.set_weights(net, found.state)
+    reducing = reductions.draw(reduction, net.stage_channels, dims, seed)
+    features = reductions.Features(net, reducing, size, engine)
+    weights = Weights(found.name, found.sha256, found.origin)
+    variant = Variant(**found.variant) if found.variant else None
+    described = FeatureRecord(
+        *(backbone, layers, variant, weights, reduction, dims, seed, tuple(features.stages))
+    )
+    record = Record(method, settings, described, preprocessing, sigma, category)
+    return Detector(features, row.head_class()(settings, features.stages), record)
+
+
+def load_detector(path: str | Path, engine: Engine | None = None, batch_size: int = 1) -> Detector:
+    """The detector in the checkpoint `path`, ready to score `batch_size` pictures at a time.
+
+    Raises UsageError where there is none or the machine lacks memory for it, WorkError where it is
+    damaged, not ours, or of another format version.
+    """
+    path = Path(path)
+    check_record_memory(checkpoint.load_record(path), path, batch_size)
+    arrays, record = checkpoint.load(path)
+    runtime.prepare()
+    engine = (engine or Engine()).resolve()
+    with checkpoint.reading(path):
+        features = load_features(arrays, record, engine)
+        return Detector(features, load_head(arrays, record), record)
+
+
+def load_features(arrays: dict, record: Record, engine: Engine):
+    """The features of a checkpoint; KeyError or ValueError where arrays and record do not fit."""
+    from models import features as reductions
+    from models.backbones import network
+    from models.backbones.sanity import problems
+
+    described, prefix = record.features, reductions.BACKBONE
+    state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    if wrong := problems(state):
+        raise ValueError("; ".join(wrong))
+    net = blank_network(record)
+    network.set_weights(net, state)
+    reducing = reductions.from_arrays(net.stage_channels, arrays)
+    features = reductions.Features(net, reducing, record.size, engine)
+    if tuple(features.stages) != described.stages:
+        raise ValueError(f"stages {features.stages}, the record says {described.stages}")
+    return features
+
+
+def load_head(arrays: dict, record: Record):
+    """The head of a checkpoint or distribution; KeyError or ValueError where they do not fit."""
+    head = METHODS[record.method].head_class()
+    return head.from_arrays(arrays, record.settings, list(record.features.stages), record.pictures)
+
+
+def blank_network(record: Record):
+    """The network of a record, without weights."""
+    from models.backbones import network
+
+    described = record.features
+    variant = described.variant and vars(described.variant)
+    return network.build(described.backbone, described.layers, record.size, variant)
+
+
+def check_record_memory(record: Record, path: Path, batch_size: int) -> None:
+    """WorkError where the model of `record`, in the file `path`, needs too much memory."""
+    described = record.features
+    parts = (described.backbone, described.layers, described.stages, record.size)
+    try:
+        _check_memory(record.method, record.settings, *parts, batch_size)
+    except UsageError as error:
+        raise WorkError(f"{path}: {error}") from error
+
+
+def _check_memory(method, settings, backbone, layers, stages, size, batch_size) -> None:
+    from models.predictor import at_once
+
+    pictures = min(batch_size, at_once(size))
+    require_memory(method, settings, backbone, layers, stages, size, batch_size, pictures)
+
+
+def _reduced(
+    default: int | None, total: int, dims: int | None, reduction: str | None
+) -> tuple[int, str]:
+    """How many of `total` channels are kept, and in which way; a draw of all is none."""
+    if reduction == "none":
+        if dims not in (None, total):
+            raise UsageError(
+                f"all {total} channels are kept without a reduction; drop dims", "dims"
+            )
+        return total, "none"
+    if dims is not None and dims > total:
+        logger.warning("dims %d: these layers have %d channels, all are kept", dims, total)
+    dims = min((default or total) if dims is None else dims, total)
+    if reduction in (None, "random"):
+        reduction = "none" if dims == total else "random"
+    return dims, reduction
+
+
+def _drawn_by(seed: int | None, reduction: str) -> int | None:
+    """The seed of the draw, None where nothing is drawn."""
+    if reduction != "none":
+        return SEED if seed is None else seed
+    if seed is not None:
+        logger.warning("seed %d has no effect: all channels are kept", seed)
+    return None

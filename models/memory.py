@@ -1,0 +1,43 @@
+"""How much memory a model will need, so that too large a one is refused before the work."""
+
+from common.errors import UsageError
+from models.backbones.shapes import widest
+from models.device import total_memory
+from models.heads import Stages
+from models.methods import METHODS
+
+# Activations alive at once, in units of the largest one: measured are 1.5 to 3.3.
+ALIVE = 3.3
+USABLE = 0.9  # of the machine's memory
+
+
+def require_memory(
+    method: str,
+    settings,
+    backbone: str,
+    layers: tuple[str, ...],
+    stages: Stages,
+    size: tuple[int, int],
+    batch_size: int,
+    pictures_at_once: int,
+) -> None:
+    """UsageError where a model for pictures of `size` (H,W) cannot fit into the machine's memory.
+
+    `batch_size` pictures are decoded at a time, and `pictures_at_once` of them run through the
+    network.
+    """
+    pixels = size[0] * size[1]
+    numbers = sum(channels * h * w for channels, (h, w) in stages)
+    needs = {
+        "network": pictures_at_once * pixels * ALIVE * widest(backbone, layers),
+        "pictures": batch_size * (3 * 12 * pixels + 8 * numbers),
+        "statistics": METHODS[method].head_class().memory(settings, stages),
+    }
+    need, there = sum(needs.values()), total_memory()
+    if there is not None and need > USABLE * there:
+        parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in needs.items())
+        raise UsageError(
+            f"pictures of {size[0]}x{size[1]} need {need / 1e9:.1f} GB of memory ({parts}), the "
+            f"machine has {there / 1e9:.1f} GB; lower the picture size (img_size), the batch "
+            "size, or the number of channels (dims, layers)"
+        )

@@ -1,0 +1,52 @@
+"""The methods there are: settings, defaults and module of each. Imports no Paddle and no NumPy.
+
+A method is one module in `models/heads` and one row of METHODS.
+"""
+
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from models.backbones import catalogue
+
+
+def setting(default, help: str):
+    """A field of a method's settings; `help` is the help text of its command line option."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class PaDiMSettings:
+    """Raises ValueError where a value cannot be meant.
+
+    epsilon : added to the variances (Defard et al. 2020, section 3.2)
+    """
+
+    epsilon: float = setting(0.01, "added to the variances of the features")
+
+    def __post_init__(self):
+        if not (math.isfinite(self.epsilon) and self.epsilon > 0):
+            raise ValueError(f"epsilon {self.epsilon}: expected a number above 0")
+
+
+@dataclass(frozen=True)
+class Method:
+    """Where the head of a method is, and its defaults.
+
+    module, head : the head's class, imported at first use
+    settings : frozen dataclass whose fields have defaults and are made by `setting`
+    layers, dims : backbone → default layers, default number of channels (None: all)
+    """
+
+    module: str
+    head: str
+    settings: type
+    layers: Callable[[str], tuple[str, ...]] = catalogue.default_layers
+    dims: Callable[[str], int | None] = catalogue.default_dims
+
+    def head_class(self) -> type:
+        return getattr(importlib.import_module(self.module), self.head)
+
+
+METHODS = {"padim": Method("models.heads.padim", "PaDiMHead", PaDiMSettings)}
