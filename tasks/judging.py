@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.autolog import Benchmark
 from common.errors import UsageError, WorkError, printable
 from common.files import whole_file, writable_folder
 from common.progress import progress
@@ -16,7 +17,6 @@ from datasets.samples import Sample, pictures_in
 from datasets.transforms import Preprocessing
 from evaluation.figure import target_names
 from evaluation.scale import scale_for, verdict
-from tasks.benchmark import Benchmark
 from tasks.runs import log_phases, log_weights, warn_of_crop
 
 logger = logging.getLogger(__name__)
