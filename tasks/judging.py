@@ -17,7 +17,7 @@ from datasets.samples import Sample, pictures_in
 from datasets.transforms import Preprocessing
 from evaluation.figure import target_names
 from evaluation.scale import scale_for, verdict
-from tasks.runs import log_phases, log_weights, warn_of_crop
+from tasks.runs import calibration_of, log_phases, log_weights, warn_of_crop
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class Judge:
         self.json, self.detector, self.score = options.json, detector, detector.score
         self.preprocessing, self.targets = preprocessing, targets
         self.failed = 0
-        scale = scale_for(detector.record["calibration"], detector.score_scale, options.threshold)
+        scale = scale_for(calibration_of(detector.record), detector.score_scale, options.threshold)
         self.threshold = scale.threshold
         if self.threshold is None:
             logger.warning("no threshold: validate the model (val.py) or give --threshold")

@@ -1,9 +1,9 @@
 """What every run has in common: the record checked, weights named, time accounted for."""
 
 import logging
-import math
 from pathlib import Path
 
+from common.calibration import Calibration
 from common.options import folder_name
 from common.timing import phase
 from datasets.transforms import BadPictureError, Preprocessing, picture_size
@@ -25,11 +25,14 @@ def preprocessing_of(record: dict) -> Preprocessing:
         s > 0 for s in preprocessing.std
     ):
         raise ValueError(f"preprocessing {record['preprocessing']} does not fit the network")
-    if (calibration := record["calibration"]) is not None:
-        for key in ("image_threshold", "pixel_threshold", "normal_score"):
-            if not math.isfinite(calibration[key]):
-                raise ValueError(f"{key} {calibration[key]}")
+    calibration_of(record)
     return preprocessing
+
+
+def calibration_of(record: dict) -> Calibration | None:
+    """The thresholds in a model's `record`; ValueError or TypeError where they are damaged."""
+    known = record["calibration"]
+    return None if known is None else Calibration(**known)
 
 
 def read_record(path: Path, kind: Kind = CHECKPOINT) -> tuple[dict, Preprocessing]:

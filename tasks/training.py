@@ -13,7 +13,7 @@ from datasets.loader import Loader
 from datasets.options import open_category, source
 from datasets.samples import check_masks, require_test, require_training
 from datasets.transforms import Preprocessing
-from evaluation.report import Figures
+from evaluation.figures import Figures
 from models import build_detector, checkpoint
 from models.options import engine_from
 from tasks.categories import each_category

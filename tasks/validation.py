@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from datasets.samples import Category, Sample, check_masks, require_test
 from datasets.transforms import Preprocessing
 from evaluation import report
 from evaluation.figure import target_names
-from evaluation.scale import scale_for
+from evaluation.figures import Figures, measure
+from evaluation.scale import Scale, scale_for
+from evaluation.testing import ScoredPicture, score_all
 from models import checkpoint, load_detector
 from models.options import engine_from, find_model
 from tasks.categories import each_category
@@ -32,7 +35,7 @@ def validate_all(options, names: list[str]) -> int:
     return each_category(names, lambda name: _validate_saved(options, name))
 
 
-def _validate_saved(options, name: str) -> report.Figures:
+def _validate_saved(options, name: str) -> Figures:
     path = find_model(options.model_path, options.save_path, name)
     record, preprocessing = read_record(path)
     if (known := record["category"]) != name:
@@ -55,7 +58,7 @@ def validate(
     preprocessing: Preprocessing,
     category: Category,
     model_path: Path,
-) -> report.Figures:
+) -> Figures:
     """Score the test set of `category`; write and print its figures, keep its thresholds.
 
     The pictures decode while `open_detector()` prepares the network.
@@ -75,19 +78,20 @@ def validate(
     with loader:
         detector = open_detector()
         batches = progress(loader, len(loader), what, size=lambda batch: len(batch.samples))
-        tested = report.score_all(detector.score, batches, keep)
-    if not tested.paths:
+        tested = score_all(detector.score, batches, keep)
+    if not tested:
         raise WorkError(f"{source(options, category.name)}: none of the test pictures decodes")
-    figures = report.measure(tested)
-    detector.record["calibration"] = figures.calibration(tested.maps, tested.defective)
+    figures = measure(tested)
+    calibration = figures.calibration(tested)
+    detector.record["calibration"] = calibration and asdict(calibration)
     more = {"skipped": len(loader.skipped), "model": _about(detector.record, model_path)}
     report.write_figures(folder, category.name, tested, figures, more)
-    _draw(pictures, tested, detector, folder / "pictures")
+    _draw(pictures, tested, scale_for(calibration, detector.score_scale), folder / "pictures")
     _keep_calibration(options, detector, category.name, model_path, model)
     log_phases()
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
-    said = f"{category.name}: {len(tested.paths)} test pictures, results in {folder}"
+    said = f"{category.name}: {len(tested)} test pictures, results in {folder}"
     said += f"\n{report.table(figures)}"
     print(said)
     logger.info("%s", said, extra={"file_only": True})
@@ -136,31 +140,25 @@ def _chosen(samples: list[Sample], options) -> set[Path]:
     return {path for _, _, path in sorted(turns)[: options.num_pictures]}
 
 
-def _draw(pictures: dict[Path, np.ndarray], tested, detector, folder: Path) -> None:
+def _draw(
+    pictures: dict[Path, np.ndarray], tested: list[ScoredPicture], scale: Scale, folder: Path
+) -> None:
     """A sheet for each of `pictures`, all with the same colours."""
     if not pictures:
         return
     from evaluation.pictures import Sheet
 
-    scale = scale_for(detector.record["calibration"], detector.score_scale)
     sheet = Sheet(scale, truth=True)
-    rows = [i for i, path in enumerate(tested.paths) if path in pictures]
-    names = [Path(f"{tested.kinds[i]}_{tested.paths[i].name}") for i in rows]
+    drawn = [one for one in tested if one.path in pictures]
+    names = [Path(f"{one.kind}_{one.path.name}") for one in drawn]
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()  # an earlier run's sheets would pass for this one's
     with phase("drawing"):
-        targets = zip(rows, target_names(names, ".png"), strict=True)
-        for i, target in progress(targets, len(rows), "draw", size=lambda _: 1):
-            path = tested.paths[i]
-            sheet.save(
-                folder / target,
-                f"{tested.kinds[i]}/{path.name}",
-                pictures[path],
-                tested.scores[i],
-                tested.maps[i],
-                tested.masks[i],
-            )
+        targets = zip(drawn, target_names(names, ".png"), strict=True)
+        for one, target in progress(targets, len(drawn), "draw", size=lambda _: 1):
+            name = f"{one.kind}/{one.path.name}"
+            sheet.save(folder / target, name, pictures[one.path], one.score, one.map, one.mask)
 
 
 def _about(record: dict, path: Path) -> dict:
