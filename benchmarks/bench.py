@@ -118,13 +118,14 @@ def limit_processors(threads: int) -> None:
 
 def open_pictures(options) -> tuple[list[str], list[str], list[bool]]:
     """Paths to train with and to test with, and which of the latter are defective."""
-    from datasets import demo, mvtec
+    from datasets import mvtec
     from datasets.samples import require_test, require_training
+    from demo_set.generate import generate
 
     if options.data_path is None:
         options.data_path = Path("demo/bench")
         logger.info("pictures: the demo set, below %s", options.data_path)
-        demo.generate(options.data_path, categories=(options.category,), **DEMO)
+        generate(options.data_path, categories=(options.category,), **DEMO)
     mvtec.choose_categories(options.data_path, options.category)
     category, where = mvtec.open_category(options.data_path, options.category), options.data_path
     require_training(category, where)

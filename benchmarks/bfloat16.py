@@ -19,7 +19,9 @@ from common.progress import progress
 from datasets import mvtec
 from datasets.loader import Loader
 from datasets.transforms import Preprocessing
-from evaluation.report import measure, score_all, table
+from evaluation.figures import measure
+from evaluation.report import table
+from evaluation.testing import score_all
 from models import build_detector
 
 

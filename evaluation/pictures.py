@@ -1,4 +1,4 @@
-"""One sheet a picture: the picture, its truth, its heat map, its mask, its outline."""
+"""Draws one sheet per picture: picture, ground truth, heat map, predicted mask, outline."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from evaluation.figure import INK, QUIET, fonts, new_figure, save_figure
 from evaluation.scale import Scale, verdict
 
 COLORS = "turbo"
-OPACITY = 0.2, 0.7  # of the heat map over the picture, at the scale's low and high end
+OPACITY = 0.2, 0.7  # of the heat map over the picture, at the low and high end of the scale
 OUTLINE = np.array([255, 40, 30], np.uint8)
 PANEL = 2.5  # inches
 
 
 class Sheet:
-    """Draws sheets for pictures of the same run; the figure is built once and filled anew."""
+    """Draws sheets for pictures of one run; all use the same figure with new contents."""
 
     def __init__(self, scale: Scale, truth: bool):
         self.scale = scale
@@ -85,7 +85,7 @@ class Sheet:
             self._images[panel] = place.imshow(empty, interpolation="nearest")
         self._color_bar(axes)
         self._figure.draw_without_rendering()
-        # The layout is found; keeping it halves the time of each sheet.
+        # Computed once: keeping the layout halves the time of each sheet.
         self._figure.set_layout_engine("none")
 
     def _color_bar(self, axes) -> None:
@@ -98,11 +98,11 @@ class Sheet:
         )
         bar.ax.tick_params(labelsize=8)
         bar.outline.set_visible(False)
-        if self.scale.threshold is not None:
-            bar.ax.axhline(self.scale.threshold, color="black", linewidth=1.5)
-            bar.set_label("anomaly score (line: image threshold)", fontsize=8)
-        else:
-            bar.set_label("anomaly score (no threshold)", fontsize=8)
+        label = "anomaly score"
+        if self.scale.peak is not None:
+            bar.ax.axhline(self.scale.peak, color="black", linewidth=1.5)
+            label += "\n(line: threshold of the maximum)"
+        bar.set_label(label, fontsize=7)
 
     def _heat(self, picture: np.ndarray, anomaly_map: np.ndarray) -> np.ndarray:
         from matplotlib import colormaps
@@ -110,7 +110,7 @@ class Sheet:
         span = max(self.scale.high - self.scale.low, 1e-12)
         level = ((anomaly_map - self.scale.low) / span).clip(0, 1)
         heat = colormaps[COLORS](level, bytes=True)[..., :3]
-        gray = picture.mean(axis=2, keepdims=True)  # so that only the heat has colour
+        gray = picture.mean(axis=2, keepdims=True)  # so that only the heat map has colour
         opacity = np.interp(level, (0, 1), OPACITY)[..., None]
         return (opacity * heat + (1 - opacity) * gray).astype(np.uint8)
 

@@ -1,53 +1,55 @@
-"""What a score means: colours, verdicts, regions. Draws nothing and imports nothing that does."""
+"""What scores mean: verdicts, colours, regions. Does not import drawing libraries."""
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from common.calibration import Calibration
 
 VERDICTS = {True: "defective", False: "good", None: "unknown"}
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From which score to which the colours run, and from which on something is a defect.
+    """Thresholds and colours, the same for all pictures of a run so that they can be compared.
 
-    The same for all pictures of a run: colours of two pictures can be compared. `threshold`
-    judges pictures, `pixel_threshold` pixels; both None where no threshold is known.
+    An image score and the pixel scores of a map may have different units: only `threshold` applies
+    to image scores, everything else to pixel scores.
+
+    threshold : image score from which a picture is defective; None where it is unknown
+    low, high : pixel scores at the two ends of the colours
+    usual : a usual pixel score of a good picture
+    peak : maximum of a map from which a picture is defective; None where it is unknown
+    pixel_threshold : score from which a pixel is defective; None where it is unknown
     """
 
+    threshold: float | None
     low: float
     high: float
-    threshold: float | None = None
+    usual: float
+    peak: float | None = None
     pixel_threshold: float | None = None
 
-    @classmethod
-    def around(cls, threshold: float, pixel_threshold: float, normal: float) -> "Scale":
-        """From `normal`, a usual score of a good pixel, with `threshold` in the middle."""
-        low = min(normal, threshold / 2)  # a poor model's threshold may lie among good pixels
-        return cls(low, 2 * threshold - low, threshold, pixel_threshold)
-
-    @classmethod
-    def unjudged(cls, unit: float) -> "Scale":
-        """No threshold is known: from half to three times `unit`, a usual training score."""
-        return cls(0.5 * unit, 3 * unit)
-
     def region(self, score: float, anomaly_map: np.ndarray) -> np.ndarray:
-        """Where the defect is: bool [H,W]; empty exactly where the picture counts as good.
+        """Where the defect is, bool [H,W]: the pixels from `cut` on.
 
-        `cut` says from which score on.
+        Empty exactly where the picture is not judged defective.
         """
-        if score < self.threshold:
+        if self.threshold is None or score < self.threshold:
             return np.zeros(anomaly_map.shape, bool)
         return anomaly_map >= self.cut(anomaly_map)
 
     def cut(self, anomaly_map: np.ndarray) -> float:
-        """The pixel threshold; for faint defects less: half-way from threshold to worst pixel.
+        """The pixel score from which the region of a defective picture begins.
 
-        The pixel threshold suits all pixels of a test set together. A faint defect may lie below
-        it all over, and yet make its picture defective.
+        It is the pixel threshold, but at most half-way to the worst pixel: all of a faint defect
+        may be below the pixel threshold, which suits the pixels of a whole test set. Half-way
+        starts at `peak`, or at `usual` where no pixel reaches `peak`.
         """
         worst = float(anomaly_map.max())
-        return min(self.pixel_threshold, (self.threshold + worst) / 2, worst)
+        base = self.peak if self.peak is not None and worst >= self.peak else self.usual
+        cut = min((base + worst) / 2, worst)
+        return cut if self.pixel_threshold is None else min(self.pixel_threshold, cut)
 
 
 def verdict(score: float, threshold: float | None) -> str:
@@ -55,14 +57,23 @@ def verdict(score: float, threshold: float | None) -> str:
     return VERDICTS[None if threshold is None else bool(score >= threshold)]
 
 
-def scale_for(calibration: dict | None, unit: float, threshold: float | None = None) -> Scale:
-    """Colours for pictures of a model with this calibration, judged by `threshold` if given.
+def scale_for(
+    calibration: Calibration | None, unit: float, threshold: float | None = None
+) -> Scale:
+    """The scale of a model with this calibration.
 
-    `unit`, a usual score of a training patch, serves where there is no calibration.
+    A given `threshold` replaces the image threshold, and nothing else. `unit`, a usual patch score
+    of a good picture, serves where there is no calibration.
     """
-    known = calibration or {}
-    threshold = known.get("image_threshold") if threshold is None else threshold
-    if threshold is None:
-        return Scale.unjudged(unit)
-    pixel_threshold = known.get("pixel_threshold", threshold)
-    return Scale.around(threshold, pixel_threshold, known.get("normal_score", unit))
+    if calibration is None:
+        return Scale(threshold, low=0.5 * unit, high=3 * unit, usual=unit)
+    normal, peak = calibration.normal_score, calibration.peak_threshold
+    low = min(normal, peak / 2)  # the threshold of a poor model may be below a usual score
+    return Scale(
+        threshold=calibration.image_threshold if threshold is None else threshold,
+        low=low,
+        high=2 * peak - low,  # so that `peak` is the middle of the colours
+        usual=normal,
+        peak=peak,
+        pixel_threshold=calibration.pixel_threshold,
+    )

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from datasets.transforms import Source, Transform
-
-VERDICTS = {True: "defective", False: "good", None: "unknown"}
+from evaluation.scale import verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +27,7 @@ class Judgement:
     @property
     def verdict(self) -> str:
         """`good`, `defective`, or `unknown` where there is no threshold."""
-        known = self.threshold is not None
-        return VERDICTS[bool(self.score >= self.threshold) if known else None]
+        return verdict(self.score, self.threshold)
 
     @property
     def picture(self) -> np.ndarray:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from common.errors import UsageError, WorkError, message, shortened
 from common.timing import phase
-from evaluation.report import Figures, closing_lines
+from evaluation.figures import Figures
+from evaluation.report import closing_lines
 from evaluation.summary import mean, summary
 
 logger = logging.getLogger(__name__)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,160 +11,153 @@ from common.errors import UsageError, WorkError
 from common.files import writable_folder
 from common.progress import progress
 from common.timing import phase
-from datasets.loader import Batch, Loader
-from datasets.options import open_category, source
+from datasets.loader import Batch
 from datasets.samples import Category, Sample, check_masks, require_test
-from datasets.transforms import Preprocessing
+from datasets.transforms import Transform
 from evaluation import report
 from evaluation.figure import target_names
-from evaluation.scale import scale_for
-from models import checkpoint, load_detector
-from models.options import engine_from, find_model
+from evaluation.figures import Figures, measure
+from evaluation.scale import Scale, scale_for
+from evaluation.testing import ScoredPicture, score_all
+from models import checkpoint
+from models.detector import Detector
+from models.factory import load_detector
+from models.options import find_model
+from models.record import Record
 from tasks.categories import each_category
-from tasks.runs import log_phases, log_weights, read_record, warn_of_crop
+from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
+from tasks.settings import Drawing, Validation
 
 logger = logging.getLogger(__name__)
 
 
-def validate_all(options, names: list[str]) -> int:
-    """Validate the saved models of the categories `names`; the exit code."""
-    if len(names) > 1 and options.model_path:
+def validate_all(validation: Validation) -> int:
+    """Validate the saved models of all categories; the exit code."""
+    names = validation.data.names
+    if len(names) > 1 and validation.model_path:
         raise UsageError("--model_path names one model, --category several; name one category")
-    return each_category(names, lambda name: _validate_saved(options, name))
+    return each_category(names, lambda name: _validate_saved(validation, name))
 
 
-def _validate_saved(options, name: str) -> report.Figures:
-    path = find_model(options.model_path, options.save_path, name)
-    record, preprocessing = read_record(path)
-    if (known := record["category"]) != name:
-        logger.warning("%s was trained on category %s, not %s", path, known, name)
-    log_weights(record)
-    category = open_category(options, name)
-    require_test(category, source(options, name))
-    check_masks(category.test, options.skip_bad)
-    warn_of_crop(preprocessing, category.test[0].path)
+def _validate_saved(validation: Validation, name: str) -> Figures:
+    path = find_model(validation.model_path, validation.save_path, name)
+    record = checkpoint.load_record(path)
+    if record.category != name:
+        logger.warning("%s was trained on category %s, not %s", path, record.category, name)
+    logger.info("%s", record.weights_line())
+    category = validation.data.open(name)
+    require_test(category, validation.data.where(name))
+    check_masks(category.test, validation.loading.skip_bad)
+    warn_of_crop(record.preprocessing, category.test[0].path)
 
-    def open_detector():
-        return load_detector(path, **engine_from(options))
+    def open_detector() -> Detector:
+        return load_detector(path, validation.engine, validation.loading.batch_size)
 
-    return validate(options, open_detector, preprocessing, category, path)
+    return validate(validation, open_detector, record, category, path)
 
 
 def validate(
-    options,
-    open_detector: Callable,
-    preprocessing: Preprocessing,
+    validation: Validation,
+    open_detector: Callable[[], Detector],
+    record: Record,
     category: Category,
     model_path: Path,
-) -> report.Figures:
+) -> Figures:
     """Score the test set of `category`; write and print its figures, keep its thresholds.
 
-    The pictures decode while `open_detector()` prepares the network.
+    The pictures decode while `open_detector()` prepares the network of the model of `record`.
     """
     model = checkpoint.identity(model_path)
-    folder = writable_folder(options.save_path / category.name)
-    loader = Loader(
-        category.test,
-        preprocessing,
-        options.batch_size,
-        options.num_workers,
-        options.skip_bad,
-        masks=True,
-    )
-    pictures, keep = _keeper(preprocessing, _chosen(category.test, options))
+    folder = writable_folder(validation.save_path / category.name)
+    loader = loader_for(category.test, record.preprocessing, validation.loading, masks=True)
+    chosen = _chosen(category.test, validation.drawing)
+    pictures, keep = _keeper(loader.transform, chosen)
     what = f"validate {category.name}"
-    with loader:
+    with loader, unskipped():
         detector = open_detector()
         batches = progress(loader, len(loader), what, size=lambda batch: len(batch.samples))
-        tested = report.score_all(detector.score, batches, keep)
-    if not tested.paths:
-        raise WorkError(f"{source(options, category.name)}: none of the test pictures decodes")
-    figures = report.measure(tested)
-    detector.record["calibration"] = figures.calibration(tested.maps, tested.defective)
-    more = {"skipped": len(loader.skipped), "model": _about(detector.record, model_path)}
+        tested = score_all(detector.score, batches, keep)
+    if not tested:
+        where = validation.data.where(category.name)
+        raise WorkError(f"{where}: none of the test pictures decodes")
+    figures = measure(tested)
+    calibration = figures.calibration(tested)
+    detector.record = replace(detector.record, calibration=calibration)
+    about = {"path": str(model_path), **detector.record.summary()}
+    more = {"skipped": len(loader.skipped), "model": about}
     report.write_figures(folder, category.name, tested, figures, more)
-    _draw(pictures, tested, detector, folder / "pictures")
-    _keep_calibration(options, detector, category.name, model_path, model)
+    _draw(pictures, tested, scale_for(calibration, detector.record.unit), folder / "pictures")
+    _keep_calibration(validation, detector, category.name, model_path, model)
     log_phases()
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
-    said = f"{category.name}: {len(tested.paths)} test pictures, results in {folder}"
+    said = f"{category.name}: {len(tested)} test pictures, results in {folder}"
     said += f"\n{report.table(figures)}"
     print(said)
     logger.info("%s", said, extra={"file_only": True})
     return figures
 
 
-def _keep_calibration(options, detector, category: str, path: Path, model: tuple) -> None:
-    """Thresholds into the model's file, if they are its own and it is still `model`."""
-    wanted = options.calibrate
+def _keep_calibration(
+    validation: Validation, detector: Detector, category: str, path: Path, model: tuple
+) -> None:
+    """Write thresholds into the model's file, if they are its own and it is still `model`."""
+    wanted = validation.calibrate
     if wanted is None:
-        wanted = detector.record["category"] == category
-    if not wanted or not detector.record["calibration"]:
+        wanted = detector.record.category == category
+    if not wanted or detector.record.calibration is None:
         return
     if checkpoint.identity(path) != model:
         logger.warning("%s was written anew meanwhile: its thresholds stay as they are", path)
         return
     with phase("saving"):
         try:
-            checkpoint.save(path, *detector.state())
+            checkpoint.save(path, detector.arrays(), detector.record)
         except WorkError as error:
             raise WorkError(f"{error}; to leave the model as it is: --no-calibrate") from error
     logger.info("thresholds for predict.py kept in %s", path)
 
 
-def _keeper(preprocessing: Preprocessing, chosen: set[Path]) -> tuple[dict, Callable]:
+def _keeper(transform: Transform, chosen: set[Path]) -> tuple[dict, Callable]:
     """A dict that fills with the pictures of `chosen`, uint8 [H,W,3], as batches pass."""
     pictures = {}
 
     def keep(batch: Batch) -> None:
         wanted = [i for i, sample in enumerate(batch.samples) if sample.path in chosen]
-        kept = preprocessing.denormalize(batch.images[wanted])
+        kept = transform.denormalize(batch.images[wanted])
         pictures.update(zip((batch.samples[i].path for i in wanted), kept, strict=True))
 
     return pictures, keep
 
 
-def _chosen(samples: list[Sample], options) -> set[Path]:
-    """Paths of the pictures to draw: all, or --num_pictures of them, in turn from each kind."""
-    if not options.save_picture:
+def _chosen(samples: list[Sample], drawing: Drawing) -> set[Path]:
+    """Paths of the pictures to draw: all, or a limited number, in turn from each kind."""
+    if not drawing.wanted:
         return set()
-    shuffled = np.random.default_rng(options.seed).permutation(len(samples))
+    shuffled = np.random.default_rng(drawing.seed).permutation(len(samples))
     kinds: dict[str, list[Path]] = {}
     for i in shuffled:
         kinds.setdefault(samples[i].kind, []).append(samples[i].path)
     turns = [(turn, kind, path) for kind, paths in kinds.items() for turn, path in enumerate(paths)]
-    return {path for _, _, path in sorted(turns)[: options.num_pictures]}
+    return {path for _, _, path in sorted(turns)[: drawing.limit]}
 
 
-def _draw(pictures: dict[Path, np.ndarray], tested, detector, folder: Path) -> None:
+def _draw(
+    pictures: dict[Path, np.ndarray], tested: list[ScoredPicture], scale: Scale, folder: Path
+) -> None:
     """A sheet for each of `pictures`, all with the same colours."""
     if not pictures:
         return
     from evaluation.pictures import Sheet
 
-    scale = scale_for(detector.record["calibration"], detector.score_scale)
     sheet = Sheet(scale, truth=True)
-    rows = [i for i, path in enumerate(tested.paths) if path in pictures]
-    names = [Path(f"{tested.kinds[i]}_{tested.paths[i].name}") for i in rows]
+    drawn = [one for one in tested if one.path in pictures]
+    names = [Path(f"{one.kind}_{one.path.name}") for one in drawn]
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.png"):
-        old.unlink()  # an earlier run's sheets would pass for this one's
+        old.unlink()  # sheets of an earlier run would be taken for this one's
     with phase("drawing"):
-        targets = zip(rows, target_names(names, ".png"), strict=True)
-        for i, target in progress(targets, len(rows), "draw", size=lambda _: 1):
-            path = tested.paths[i]
-            sheet.save(
-                folder / target,
-                f"{tested.kinds[i]}/{path.name}",
-                pictures[path],
-                tested.scores[i],
-                tested.maps[i],
-                tested.masks[i],
-            )
-
-
-def _about(record: dict, path: Path) -> dict:
-    keys = ("method", "backbone", "layers", "weights", "variant", "reduction", "dims", "seed")
-    keys += ("n", "image_size")
-    return {"path": str(path), **{key: record[key] for key in keys if key in record}}
+        targets = zip(drawn, target_names(names, ".png"), strict=True)
+        for one, target in progress(targets, len(drawn), "draw", size=lambda _: 1):
+            name = f"{one.kind}/{one.path.name}"
+            sheet.save(folder / target, name, pictures[one.path], one.score, one.map, one.mask)

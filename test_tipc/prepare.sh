@@ -51,7 +51,7 @@ rm -rf "$data"
 mkdir -p "$data"
 case $mode in
     lite_train_lite_infer)
-        "$python" -m datasets.demo --save_path "$data" --categories "$category" \
+        "$python" -m demo_set --save_path "$data" --categories "$category" \
             --train 24 --good 6 --defective 3
         ;;
     lite_train_whole_infer)

@@ -65,7 +65,7 @@ def no_network(monkeypatch, tmp_path_factory):
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Path:
     """A small demo set: both categories, 8 training, 4 good and 2 × 4 defective pictures."""
-    from datasets.demo import generate
+    from demo_set.generate import generate
 
     root = tmp_path_factory.mktemp("demo")
     generate(root, size=96, train=8, good=4, defective=2)

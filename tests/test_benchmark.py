@@ -6,12 +6,12 @@ import re
 import shutil
 import sys
 import time
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
-from tasks import benchmark
-from tasks.benchmark import Recorder, Times
+from benchmarks import autolog
 from tests.conftest import call
 
 SECTIONS = {
@@ -82,18 +82,6 @@ def test_an_onnx_graph_is_reported_too(trained, demo, tmp_path):
     assert (conf["enable_mkldnn"], conf["cpu_math_library_num_threads"]) == ("False", "1")
 
 
-def test_times_are_those_between_the_stamps(monkeypatch):
-    clock = iter([1.0, 1.5, 3.5, 3.75, 10.0, 11.0, 12.0, 13.0])
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(clock))
-    times = Times()
-    for _ in range(2):
-        times.start()
-        times.stamp()
-        times.stamp()
-        times.end(stamp=True)
-    assert [batch.tolist() for batch in times.batches] == [[0.5, 2.0, 0.25], [1.0, 1.0, 1.0]]
-
-
 class Config:
     """What AutoLog asks of Paddle's Config."""
 
@@ -109,18 +97,41 @@ class Config:
     ir_optim, tensorrt_engine_enabled = use_gpu, use_gpu
 
 
+def test_each_step_has_a_time_of_its_own(monkeypatch):
+    """Decoding takes 1 s, the graph 10 s, the scores 100 s, by a clock that only they advance."""
+    now = 0
+    monkeypatch.setattr(autolog.time, "perf_counter", lambda: now)
+
+    def takes(seconds, result):
+        nonlocal now
+        now += seconds
+        return result
+
+    def graph(images):
+        return takes(10, images)
+
+    graph.config = Config()
+    detector = SimpleNamespace(
+        size=(2, 2),
+        graph=graph,
+        judge=lambda outputs: takes(100, outputs.sum()),
+        record={"method": "padim", "backbone": "resnet18"},
+    )
+    with autolog.Benchmark(detector, "fp32", 4, 2) as timed:
+        loader = (takes(1, np.full(3, i)) for i in (5, 7))
+        assert [timed.score(batch) for batch in timed.batches(loader)] == [15, 21]
+    assert np.array_equal(timed.steps, [[1, 10, 100], [1, 10, 100]])
+
+
 def test_a_gpus_memory_comes_from_its_drivers_tool(tmp_path, monkeypatch, caplog):
     tool = tmp_path / "nvidia-smi"
     tool.write_text('#!/bin/sh\necho "$1 $2" > "$0.arguments"\necho "1234, 87, 550.54"\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    recorder = Recorder("padim_resnet18", "fp16", 8, "3,64,64", Config(), 0)
-    recorder.times.start()
-    recorder.times.stamp()
-    recorder.times.stamp()
-    recorder.times.end(stamp=True)
+    settings = {"model_name": "padim_resnet18", "model_precision": "fp16", "batch_size": 8}
+    settings |= {"data_shape": "3,64,64", "inference_config": Config(), "gpu_ids": 0}
     with caplog.at_level("INFO"):
-        recorder.report()
+        autolog.log_report(settings, [np.array([0.1, 0.2, 0.3])])
     assert "gpu_rss(MB): 1234, gpu_util: 87%" in caplog.text
     assert "drivier_version: 550.54" in caplog.text and "runtime_device: gpu" in caplog.text
     assert (tmp_path / "nvidia-smi.arguments").read_text().startswith("--id=0 --query-gpu=memory")
@@ -215,7 +226,7 @@ def test_an_error_midway_leaves_no_process_behind(exported, demo, auto_log, monk
     def broken(*_):
         raise OSError(28, "No space left on device", "map.npy")
 
-    monkeypatch.setattr("tasks.benchmark.Benchmark.score", broken)
+    monkeypatch.setattr("benchmarks.autolog.Benchmark.score", broken)
     result = infer(exported, demo / "flange/test/chip")
     assert result.code == 1 and "map.npy" in result.err
     assert not AutoLogger.last.watcher.is_alive()

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from common.errors import UsageError, WorkError
-from datasets import demo, demo_draw
+from demo_set import generate as demo
+from demo_set.draw import VISIBLE
 
 TINY = {"size": 96, "train": 3, "good": 2, "defective": 2}
 KINDS = [(category, kind) for category in demo.CATEGORIES for kind in range(4)]
@@ -88,10 +89,10 @@ def test_mask_is_where_the_defect_is(category, kind):
     inside = shot.mask > 0
     assert inside.sum() >= 40
     # Only specks may be left out: the loudest changes are all inside.
-    assert (change[~inside] > demo_draw.VISIBLE).sum() <= 0.02 * inside.sum() + 12
+    assert (change[~inside] > VISIBLE).sum() <= 0.02 * inside.sum() + 12
     assert change[~inside].max() < change[inside].max() / 2
     # Closing pinholes may add a little, not more.
-    assert (change[inside] > demo_draw.VISIBLE).mean() > 0.6
+    assert (change[inside] > VISIBLE).mean() > 0.6
 
 
 @pytest.mark.parametrize(("category", "kind"), KINDS)
@@ -127,7 +128,7 @@ def test_second_call_does_nothing(tiny, monkeypatch):
 
 def test_other_settings_are_refused_and_nothing_is_lost(tiny):
     before = pixels(tiny[0])
-    with pytest.raises(UsageError, match=r"weave is a demo set of other settings \(seed 3"):
+    with pytest.raises(UsageError, match=r"weave is a demo set with other settings \(seed 3"):
         demo.generate(tiny[0].parent, seed=5, **TINY)
     assert pixels(tiny[0]) == before
 
@@ -160,22 +161,23 @@ def test_interrupted_run_leaves_nothing_behind(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"size": 8}, "--size 8: expected a whole number from 64"),
-        ({"seed": -1}, "--seed -1"),
-        ({"train": 0}, "--train 0"),
-        ({"categories": ["bottle"]}, "--categories bottle: expected some of weave, flange"),
-        ({"categories": ["weave", "weave"]}, "twice"),
-        ({"categories": []}, "--categories"),
+        ({"size": 8}, "expected a whole number from 64 to 2048, got 8"),
+        ({"seed": -1}, "got -1"),
+        ({"train": 0}, "got 0"),
+        ({"categories": ["bottle"]}, "expected some of weave, flange, got 'bottle'"),
+        ({"categories": ["weave", "weave"]}, "weave,weave repeats a name"),
+        ({"categories": []}, "expected some of weave, flange"),
     ],
 )
 def test_wrong_settings(tmp_path, wrong, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as caught:
         demo.generate(tmp_path, **wrong)
+    assert [caught.value.setting] == list(wrong)
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "datasets.demo", *map(str, arguments)],
+        [sys.executable, "-m", "demo_set", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],

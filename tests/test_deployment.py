@@ -149,7 +149,7 @@ def test_inference_imports_nothing_of_training(exported, chips):
     modules = set(done.stdout.splitlines())
     assert "models.deployed" in modules
     unwanted = ("matplotlib", "sklearn", "skimage", "models.padim", "models.backbones.network")
-    unwanted += ("tasks.training", "evaluation.report", "evaluation.metrics", "models.graph")
+    unwanted += ("tasks.training", "evaluation.figures", "evaluation.metrics", "models.graph")
     assert not modules & set(unwanted)
 
 

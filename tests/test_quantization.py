@@ -12,8 +12,8 @@ import paddle
 import pytest
 from PIL import Image
 
-from datasets.demo import generate
 from datasets.transforms import Preprocessing
+from demo_set.generate import generate
 from models.extractor import has_int8
 from tasks.export import _calibration
 from tests.conftest import SMALL, call, fails

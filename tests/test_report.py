@@ -1,45 +1,54 @@
 import csv
 import json
 import logging
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from common.calibration import Calibration
+from datasets.samples import Sample
 from evaluation import report, summary
 from evaluation.curves import _bins
-from evaluation.pictures import Scale, Sheet, verdict
+from evaluation.figures import measure
+from evaluation.pictures import Sheet
+from evaluation.scale import scale_for, verdict
+from evaluation.testing import ScoredPicture, score_all
+from models.scoring import Scores
 
 SIZE = (32, 48)
+JUDGED = scale_for(Calibration(5.0, 5.0, 4.0, 1.0, "test"), 1.0)
 
 
-def make_tested(kinds=("good", "good", "crack", "crack"), masks=True) -> report.Tested:
-    """Defective pictures have a spot of 5 × 5 pixels, found in the first of them only."""
-    result = report.Tested()
+def make_tested(kinds=("good", "good", "crack", "crack"), masks=True) -> list[ScoredPicture]:
+    """Defective pictures have a spot of 5 × 5 pixels, found in the first of them only.
+
+    The image score is 100 times the maximum of the map: another unit.
+    """
+    tested = []
     for i, kind in enumerate(kinds):
         mask, scores = np.zeros(SIZE, bool), np.full(SIZE, 1.0 + i / 10, np.float32)
         if kind != "good":
             mask[10:15, 20:25] = True
             scores[mask] += 8 if i == 2 else 0
-        known = masks or kind == "good"
-        result.paths.append(f"{i}.png")
-        result.kinds.append(kind)
-        result.defective.append(kind != "good")
-        result.scores.append(float(scores.max()))
-        result.maps.append(scores)
-        result.masks.append(mask if known else None)
-    return result
+        known = mask if masks or kind == "good" else None
+        score = 100 * float(scores.max())
+        tested.append(ScoredPicture(Path(f"{i}.png"), kind, kind != "good", score, scores, known))
+    return tested
 
 
 def test_figures_of_both_levels():
-    figures = report.measure(make_tested())
+    figures = measure(make_tested())
     assert figures.image.auroc == 1
     assert 0.5 < figures.pixel.auroc < 1
     assert 0 < figures.aupro < 1
 
 
 def test_without_masks_pixel_figures_are_left_out_and_a_line_says_so(caplog):
-    figures = report.measure(make_tested(masks=False))
+    figures = measure(make_tested(masks=False))
     assert figures.pixel is None
     assert figures.aupro is None
     assert figures.record()["pixel"] == {}
@@ -48,8 +57,8 @@ def test_without_masks_pixel_figures_are_left_out_and_a_line_says_so(caplog):
 
 def test_pictures_without_a_mask_do_not_count_as_clean(caplog):
     some = make_tested()
-    some.masks[3] = None
-    figures = report.measure(some)
+    some[3] = replace(some[3], mask=None)
+    figures = measure(some)
     assert figures.pixel.tp[-1] == 25
     assert figures.pixel.tp[-1] + figures.pixel.fp[-1] == 3 * 32 * 48
     assert "leave out 1 pictures" in caplog.text
@@ -57,24 +66,53 @@ def test_pictures_without_a_mask_do_not_count_as_clean(caplog):
 
 def test_good_pictures_alone_give_no_figures_and_no_calibration(caplog):
     good = make_tested(("good", "good"))
-    figures = report.measure(good)
+    figures = measure(good)
     assert figures.image is None
-    assert figures.calibration(good.maps, good.defective) is None
+    assert figures.calibration(good) is None
     assert "image figures are left out" in caplog.text
 
 
 def test_calibration_separates_what_it_was_made_from():
-    result = make_tested()
-    calibration = report.measure(result).calibration(result.maps, result.defective)
-    judged = [verdict(score, calibration["image_threshold"]) for score in result.scores]
-    assert judged == ["good", "good", "defective", "defective"]
-    assert 1 <= calibration["normal_score"] <= 1.1
+    tested = make_tested()
+    figures = measure(tested)
+    calibration = figures.calibration(tested)
+    defective = ["good", "good", "defective", "defective"]
+    assert [verdict(one.score, calibration.image_threshold) for one in tested] == defective
+    assert [verdict(one.map.max(), calibration.peak_threshold) for one in tested] == defective
+    assert calibration.pixel_threshold == figures.pixel.f1_max[1]
+    assert 1 <= calibration.normal_score <= 1.1
 
 
-def test_without_masks_the_image_threshold_judges_pixels():
-    result = make_tested(masks=False)
-    calibration = report.measure(result).calibration(result.maps, result.defective)
-    assert calibration["pixel_threshold"] == calibration["image_threshold"]
+def test_image_scores_and_pixel_scores_have_thresholds_of_their_own_unit():
+    tested = make_tested()
+    same_unit = [replace(one, score=float(one.map.max())) for one in tested]
+    calibration = measure(tested).calibration(tested)
+    known = measure(same_unit).calibration(same_unit)
+    assert calibration.image_threshold == pytest.approx(100 * known.image_threshold)
+    assert replace(calibration, image_threshold=known.image_threshold) == known
+    assert known.peak_threshold == known.image_threshold
+
+
+def test_without_masks_the_threshold_of_the_maximum_judges_pixels():
+    tested = make_tested(masks=False)
+    calibration = measure(tested).calibration(tested)
+    assert calibration.pixel_threshold == calibration.peak_threshold < 10
+
+
+def test_every_picture_keeps_its_own_scores_and_mask():
+    samples = [Sample(Path(f"{i}.png"), kind="crack") for i in range(3)]
+    maps = np.arange(3, dtype=np.float32)[:, None, None] + np.zeros((3, 2, 2), np.float32)
+    masks, seen = [None, np.ones((2, 2), bool), None], []
+    batches = [
+        SimpleNamespace(samples=samples[part], images=maps[part], masks=masks[part])
+        for part in (slice(2), slice(2, 3))
+    ]
+    tested = score_all(lambda x: Scores(image=x[:, 0, 0] * 2, map=x), batches, seen.append)
+    assert [one.path.name for one in tested] == ["0.png", "1.png", "2.png"]
+    assert [one.score for one in tested] == [0, 2, 4]
+    assert [float(one.map[0, 0]) for one in tested] == [0, 1, 2]
+    assert [one.mask is None for one in tested] == [True, False, True]
+    assert seen == batches
 
 
 def test_verdicts():
@@ -85,7 +123,7 @@ def test_verdicts():
 
 def test_files_hold_the_figures(tmp_path):
     result = make_tested()
-    report.write_figures(tmp_path, "part", result, report.measure(result), {"skipped": 1})
+    report.write_figures(tmp_path, "part", result, measure(result), {"skipped": 1})
     record = json.loads((tmp_path / "metrics.json").read_text())
     assert record["category"] == "part"
     assert record["pictures"] == {"good": 2, "defective": 2}
@@ -113,45 +151,23 @@ def test_the_closing_lines():
 
 
 def test_the_table_has_a_dash_where_there_is_no_figure():
-    lines = report.table(report.measure(make_tested(masks=False))).splitlines()
+    lines = report.table(measure(make_tested(masks=False))).splitlines()
     assert lines[1].split()[:3] == ["image", "1.0000", "1.0000"]
     assert lines[2].split() == ["pixel", "-", "-", "-", "-", "-"]
 
 
 def test_the_summary_means_only_what_is_known(tmp_path):
     records = {
-        "a": report.measure(make_tested()).record(),
-        "b": report.measure(make_tested(masks=False)).record(),
+        "a": measure(make_tested()).record(),
+        "b": measure(make_tested(masks=False)).record(),
     }
     lines = summary.summary(records).splitlines()
     assert lines[-1].split()[0] == "mean"
     assert lines[-1].split()[4] == lines[2].split()[4]  # pixel AUROC: that of `a` alone
 
 
-def test_a_good_picture_has_no_region_and_a_defective_one_always_has():
-    anomaly_map = np.ones(SIZE, np.float32)
-    anomaly_map[4, 5] = 6
-    for pixel_threshold in (3.0, 5.5, 40.0):
-        scale = Scale.around(5.0, pixel_threshold, 1.0)
-        assert scale.region(6.0, anomaly_map).sum() == 1
-        assert scale.region(4.0, anomaly_map).sum() == 0
-
-
-def test_the_region_does_not_jump_as_a_defect_grows_stronger():
-    shape = np.linspace(0, 1, 64, dtype=np.float32)[None].repeat(64, 0)
-    scale = Scale.around(11.5, 40.0, 5.0)
-    sizes = [scale.region(worst, shape * worst).sum() for worst in np.arange(11.5, 80.0, 0.5)]
-    assert min(sizes) > 0
-    assert max(abs(np.diff(sizes))) <= 3 * 64  # of 64 columns: no more than a few at a time
-
-
-def test_the_threshold_is_the_middle_of_the_colours():
-    scale = Scale.around(5.0, 4.0, 1.0)
-    assert (scale.low + scale.high) / 2 == scale.threshold
-
-
 @pytest.mark.parametrize("truth", [True, False])
-@pytest.mark.parametrize("scale", [Scale.around(5.0, 4.0, 1.0), Scale.unjudged(10.0)])
+@pytest.mark.parametrize("scale", [JUDGED, scale_for(None, 10.0)])
 def test_sheets_of_a_run_have_one_size_and_one_colour_bar(tmp_path, truth, scale):
     sheet = Sheet(scale, truth)
     picture, mask = np.full((*SIZE, 3), 90, np.uint8), np.ones(SIZE, bool)
@@ -170,7 +186,7 @@ def test_heat_is_where_the_score_is(tmp_path):
     picture = np.full((*SIZE, 3), 128, np.uint8)
     anomaly_map = np.ones(SIZE, np.float32)
     anomaly_map[:, 30:] = 9
-    heat = Sheet(Scale.around(5.0, 4.0, 1.0), False)._heat(picture, anomaly_map).astype(int)
+    heat = Sheet(JUDGED, False)._heat(picture, anomaly_map).astype(int)
     assert (heat[:, :30] == heat[0, 0]).all()
     assert heat[0, 40, 0] - heat[0, 40, 2] > 60  # red there
 

@@ -17,7 +17,7 @@ def test_prepare_draws_the_lite_pictures(project):
     done = bash(project, "prepare.sh", CONFIG, LITE)
     assert done.returncode == 0, done.stderr
     (drawn,) = calls(project)
-    assert drawn.startswith("-m datasets.demo --save_path ./test_tipc/data/lite ")
+    assert drawn.startswith("-m demo_set --save_path ./test_tipc/data/lite ")
     assert "--categories weave" in drawn
 
 

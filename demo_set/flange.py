@@ -1,11 +1,11 @@
-"""A turned steel flange on a blue mat, seen from above, and what happens to it in a workshop."""
+"""A turned steel flange on a blue mat, seen from above, and its defects."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 
-from datasets.demo_draw import (
+from demo_set.draw import (
     LIGHT,
     Array,
     View,
@@ -37,7 +37,7 @@ MAT = np.array((0.30, 0.40, 0.50), "f4")
 
 @dataclass(frozen=True)
 class Part:
-    """A flange on its mat: geometry and the finish of this very piece, arrays [S,S].
+    """A flange on its mat: geometry and surface of one piece, arrays [S,S].
 
     `metal` and `open` are the shares of a pixel within the outline and within a hole, `hole`
     the distance inside the nearest bolt hole, and `to_x`, `to_y` its centre's direction.
@@ -56,7 +56,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Damage:
-    """What a defect does: metal broken off, its break laid bare, surfaces lit or painted.
+    """Changes that a defect makes: metal removed, surfaces lighter, darker or painted.
 
     Arrays [S,S], colours [S,S,3]; `filling` covers a hole's opening.
     """
@@ -75,13 +75,13 @@ def bolts(view: View) -> tuple[Array, Array, Array]:
     step = 2 * np.pi / BOLTS
     turn = (np.round(angle / step - 0.5) + 0.5) * step
     off_x, off_y = view.x - BOLT_CIRCLE * np.cos(turn), view.y - BOLT_CIRCLE * np.sin(turn)
-    # Two dowel holes, left and right between the bolts, tell the part's position.
+    # Two dowel holes, left and right between the bolts, make the part's position unique.
     pin = np.hypot(np.abs(view.x) - BOLT_CIRCLE, view.y)
     return off_x, off_y, pin
 
 
 def piece(rng: Generator, view: View) -> Part:
-    """A new flange: same drawing, slightly different finish."""
+    """A new flange: the same geometry with a slightly different surface."""
     size = view.size
     radius = np.hypot(view.x, view.y)
     off_x, off_y, pin = bolts(view)
@@ -104,14 +104,14 @@ def piece(rng: Generator, view: View) -> Part:
 
 
 def handled(rng: Generator, size: int) -> Array:
-    """Brightness [S,S] that cleaning and handling leave on every piece: haze and dust."""
+    """Brightness [S,S] of haze and dust, which good pieces have too."""
     haze = 0.014 * noise(rng, size, 45) + 0.010 * noise(rng, size, 12)
     dust = np.clip(noise(rng, size, 3) - 2.75, 0, 1) - np.clip(noise(rng, size, 3) - 2.75, 0, 1)
     return haze + 0.13 * dust
 
 
 def cut_marks(rng: Generator, radius: Array, angle: Array) -> Array:
-    """Brightness [S,S] that the lathe's grooves add, stronger where the lamp glances off."""
+    """Brightness [S,S] that the lathe's grooves add, more where they reflect the lamp."""
     rings = np.arange(0, 260, 1.3)
     marks = np.interp(radius, rings, rng.normal(0, 0.030, len(rings)))
     marks += np.interp(radius, rings * 6, rng.normal(0, 0.018, len(rings)))
@@ -140,7 +140,7 @@ def ground(part: Part) -> Array:
     view = part.view
     away = np.hypot(view.x - 5.0, view.y - 6.0)
     shadow = 0.62 * ease((RIM + 9 - away) / 16)
-    # Light reaches the floor of a hole only at the side that faces away from the lamp.
+    # Light reaches the bottom of a hole only at the side away from the lamp.
     bore = 0.75 - 0.55 * ease((np.hypot(view.x - 7, view.y - 8) - BORE + 7) / 9)
     along = LIGHT[0] * part.to_x + LIGHT[1] * part.to_y
     wall = np.clip((BOLT - part.hole) / BOLT, 0, 1)
@@ -159,7 +159,7 @@ def picture(part: Part, damage: Damage) -> Array:
     level = 0.56 + 0.05 * hub + part.finish * (0.35 + 0.65 * flat) + 0.48 * light
     level = level + damage.gloss
     steel = STEEL * np.clip(level, 0.05, 1.1)[..., None]
-    # Highlights are the lamp's own warm colour.
+    # Highlights have the lamp's warm colour.
     steel = steel + np.clip(level - 0.72, 0, 1)[..., None] * np.array((0.10, 0.05, -0.02), "f4")
     steel = mix(steel, damage.paint, np.asarray(damage.painted))
     below = mix(ground(part), damage.filling, np.asarray(damage.filled))
@@ -167,14 +167,14 @@ def picture(part: Part, damage: Damage) -> Array:
 
 
 def on_ring(rng: Generator, low: float, high: float) -> Array:
-    """A place [2] between two radii, evenly over the area."""
+    """A random place [2] between two radii, uniform over the area."""
     radius = np.sqrt(rng.uniform(low**2, high**2))
     angle = rng.uniform(0, 2 * np.pi)
     return radius * np.array((np.cos(angle), np.sin(angle)))
 
 
 def scratch(rng: Generator, part: Part) -> Damage:
-    """One or a few strokes of something hard: a bright burr beside a dark furrow."""
+    """One to three scratches: a bright burr beside a dark furrow."""
     centre = on_ring(rng, 56, 100)
     length, width = between(rng, 20, 80), rng.uniform(0.55, 1.2)
     strength = between(rng, 0.17, 0.45)
@@ -191,13 +191,13 @@ def scratch(rng: Generator, part: Part) -> Damage:
 
 
 def within(points: Array) -> Array:
-    """A curve [N,2] kept on the part: what would run over the rim follows it instead."""
+    """A curve [N,2] kept on the part: points beyond the rim move onto it."""
     reach = np.hypot(points[:, 0], points[:, 1])
     return points * np.minimum(1, (RIM - 2) / reach)[:, None]
 
 
 def chip(rng: Generator, part: Part) -> Damage:
-    """A piece broken out of the rim, with a rough grey face of fracture around it."""
+    """A piece broken out of the rim, with a rough grey fracture around it."""
     size = part.view.size
     angle = rng.uniform(0, 2 * np.pi)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -217,7 +217,7 @@ def chip(rng: Generator, part: Part) -> Damage:
 
 
 def blocked_hole(rng: Generator, part: Part) -> Damage:
-    """A bolt hole choked with swarf and dried coolant, wholly or in part."""
+    """A bolt hole filled with chips and dried coolant, wholly or in part."""
     size = part.view.size
     turn = (rng.integers(BOLTS) + 0.5) * 2 * np.pi / BOLTS
     x = part.view.x - BOLT_CIRCLE * np.cos(turn)

@@ -1,8 +1,8 @@
-"""Drawing by formula for the demo set: coordinates, edges, noise, curves, and the camera.
+"""Functions that draw: coordinates, edges, noise, curves, and the camera.
 
-Lengths are in reference pixels, those of a 320-pixel picture, whatever the size drawn: a
-smaller picture shows the same object with coarser pixels. Object coordinates have their
-origin in the middle of the picture, x to the right, y down.
+Lengths are in reference pixels, the pixels of a 320-pixel picture, whatever size is drawn: a
+smaller picture shows the same object with coarser pixels. The origin of the object's coordinates
+is the middle of the picture; x points to the right, y down.
 """
 
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from scipy import ndimage
 Array = NDArray[Any]
 
 REFERENCE = 320.0
-# PaDiM keeps the middle 224 of 256 pixels; what lies outside is never looked at.
+# PaDiM crops the middle 224 of 256 pixels and ignores the rest.
 SEEN = REFERENCE * 224 / 256
 # Light comes from the upper left and above.
 LIGHT = (-0.50, -0.56, 0.66)
-# A change below this, of 0..1, drowns in the sensor noise.
+# A smaller change (scale 0..1) cannot be told from sensor noise.
 VISIBLE = 8 / 255
-# A mask of fewer square pixels is no defect that anybody could be asked to find.
-LEAST = 40
+# Smallest area of a defect in square pixels.
+SMALLEST = 40
 
 
 @dataclass(frozen=True)
 class View:
-    """Where each pixel of a picture looks on the object: `x`, `y` float32 [S,S]."""
+    """The object's coordinates at each pixel, `x` and `y` float32 [S,S]; `pixel`: its width."""
 
     x: Array
     y: Array
@@ -40,8 +40,8 @@ class View:
         return self.x.shape[0]
 
 
-def look(rng: Generator, size: int) -> View:
-    """A view with the play of a real fixture: within 2.5 pixels and one degree."""
+def view_for(rng: Generator, size: int) -> View:
+    """A view that is off by up to 2.5 pixels and one degree, as in a real fixture."""
     shift_x, shift_y = rng.uniform(-2.5, 2.5, 2)
     angle = np.deg2rad(rng.uniform(-1.0, 1.0))
     pixel = REFERENCE / size
@@ -52,30 +52,31 @@ def look(rng: Generator, size: int) -> View:
 
 
 def cover(inside: Array, softness: float) -> Array:
-    """Share of a pixel within an edge, from the distance `inside` it (negative: outside).
+    """Share of a pixel that a shape covers, from its distance `inside` the edge.
 
-    A `softness` of one pixel is the antialiased hard edge; more is a blurred one.
+    Negative distances are outside. A `softness` of one pixel gives an antialiased hard edge, more
+    a blurred one.
     """
     return np.clip(inside / softness + 0.5, 0.0, 1.0)
 
 
 def ease(t: Array) -> Array:
-    """The cubic that goes from 0 to 1 without corners."""
+    """The cubic that rises from 0 to 1 with slope 0 at both ends."""
     t = np.clip(t, 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 def between(rng: Generator, low: float, high: float) -> float:
-    """A size between two bounds, evenly in its logarithm: small defects are the common ones."""
+    """A size between two bounds, uniform in its logarithm: small defects are more frequent."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def noise(rng: Generator, size: int, cell_x: float, cell_y: float | None = None) -> Array:
-    """Smooth noise float32 [S,S] of about unit deviation, one bump per `cell_x` × `cell_y`."""
+    """Smooth noise float32 [S,S], deviation about 1, one maximum per `cell_x` × `cell_y`."""
     columns = int(REFERENCE / cell_x) + 2
     rows = int(REFERENCE / (cell_y or cell_x)) + 2
     coarse = Image.fromarray(rng.standard_normal((rows, columns), dtype="f4"))
-    # Interpolation averages neighbours, which costs a third of the deviation.
+    # Interpolation averages neighbours, which reduces the deviation by a third.
     return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC)) * 1.4
 
 
@@ -85,7 +86,7 @@ def outline(rng: Generator, rough: float = 0.25) -> Array:
 
 
 def blob(shape: Array, x: Array, y: Array, radius: float) -> Array:
-    """Distance inside an `outline` of mean `radius` about the origin, same shape as `x`."""
+    """Distance inside an `outline` of mean `radius` around the origin, shaped like `x`."""
     angle = np.arctan2(y, x)
     reach = np.ones_like(angle)
     for order, (even, odd) in enumerate(shape, start=2):
@@ -94,9 +95,9 @@ def blob(shape: Array, x: Array, y: Array, radius: float) -> Array:
 
 
 def wander(rng: Generator, length: float, bend: float) -> Array:
-    """A gently winding curve: float64 [24,2], the middle of its bounding box on the origin.
+    """A slightly winding curve, float64 [24,2]; its bounding box is centred on the origin.
 
-    `bend` is about how far it turns to either side, in radians.
+    `bend` is about how far it turns to each side, in radians.
     """
     t = np.linspace(0, 1, 24)
     heading = rng.uniform(0, 2 * np.pi)
@@ -111,7 +112,7 @@ def wander(rng: Generator, length: float, bend: float) -> Array:
 def near_curve(view: View, points: Array, reach: float) -> tuple[Array, Array]:
     """Signed distance from a curve and place along it (0..1), each float32 [S,S].
 
-    The sign tells the side. Pixels farther than about `reach` get a distance of 1e6.
+    The sign tells the side. Pixels farther away than about `reach` get a distance of 1e6.
     """
     side = np.full(view.x.shape, 1e6, "f4")
     along = np.zeros(view.x.shape, "f4")
@@ -144,26 +145,31 @@ def mix(below: Array, above: Array | tuple[float, ...], alpha: Array) -> Array:
 
 @dataclass(frozen=True)
 class Camera:
-    """Light and lens of one picture: `gain` float32 [S,S,3], `blur` in pixels, `grain` 0..1."""
+    """Light, lens and sensor of one picture.
+
+    gain : brightness of the light, float32 [S,S,3]
+    blur : standard deviation of the lens's blur, in pixels
+    grain : standard deviation of the sensor's noise, scale 0..1
+    """
 
     gain: Array
     blur: float
     grain: float
 
     def see(self, scene: Array) -> Array:
-        """The scene [S,S,3] under this light and through this lens, before the sensor."""
+        """The scene [S,S,3] with this light and blur, without noise."""
         return ndimage.gaussian_filter(scene * self.gain, (self.blur, self.blur, 0))
 
     def record(self, seen: Array, rng: Generator) -> Array:
-        """The picture uint8 [S,S,3] that a noisy sensor makes of what was seen."""
-        # Photon noise grows with the root of the light, so shadows are quieter.
+        """The picture uint8 [S,S,3]: what was `seen`, with the sensor's noise."""
+        # Photon noise grows with the square root of the light: dark parts have less.
         scale = self.grain * np.sqrt(0.3 + np.clip(seen, 0, 1))
         noisy = seen + scale * rng.standard_normal(seen.shape, dtype="f4")
         return np.round(np.clip(noisy, 0, 1) * 255).astype("u1")
 
 
-def camera(rng: Generator, view: View) -> Camera:
-    """A camera whose lamp, focus and amplification vary a little from picture to picture."""
+def camera_for(rng: Generator, view: View) -> Camera:
+    """A camera with slightly random light, focus and amplification."""
     level = rng.normal(1.0, 0.03) * (1 + rng.normal(0, 0.006, 3))
     slope_x, slope_y = rng.normal(0, 0.03, 2) / (REFERENCE / 2)
     line = (np.arange(view.size) + 0.5) * view.pixel - REFERENCE / 2
@@ -175,8 +181,8 @@ def camera(rng: Generator, view: View) -> Camera:
 def changed(damaged: Array, sound: Array, pixel: float) -> Array:
     """Mask uint8 [S,S], 0 or 255: where two noiseless pictures [S,S,3] visibly differ.
 
-    A defect may meet the colour of what it covers here and there; such pinholes are closed,
-    and specks too small to see are dropped.
+    A defect may have the colour of what it covers at some pixels: such holes are filled. Regions
+    too small to see are left out.
     """
     mask = np.abs(damaged - sound).max(axis=-1) > VISIBLE
     reach = max(1, round(2 / pixel))
@@ -192,10 +198,10 @@ def changed(damaged: Array, sound: Array, pixel: float) -> Array:
     return (mask * 255).astype("u1")
 
 
-def shown(mask: Array, pixel: float) -> bool:
-    """Whether a mask [S,S] is large enough, and all of it in the part that a detector sees."""
+def is_visible(mask: Array, pixel: float) -> bool:
+    """Whether a mask [S,S] is large enough, and all of it within the detector's crop."""
     rows, columns = np.nonzero(mask)
-    if len(rows) * pixel**2 < LEAST:
+    if len(rows) * pixel**2 < SMALLEST:
         return False
     off = (np.array((rows, columns)) + 0.5) * pixel - REFERENCE / 2
     return float(np.abs(off).max()) < SEEN / 2 - 2

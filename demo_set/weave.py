@@ -1,4 +1,4 @@
-"""A checked linen cloth in plain weave, and what goes wrong on a loom and after it."""
+"""A checked linen cloth in plain weave, and its defects."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from datasets.demo_draw import (
+from demo_set.draw import (
     LIGHT,
     SEEN,
     Array,
@@ -23,13 +23,13 @@ from datasets.demo_draw import (
 )
 
 PITCH = 8.0
-# Threads to each side of the middle: more than the turned and shifted picture can show.
+# Threads to each side of the middle: enough for every shifted and rotated view.
 HALF = 25
 LINEN = np.array((0.86, 0.80, 0.69), "f4")
 INDIGO = np.array((0.40, 0.49, 0.62), "f4")
 TABLE = np.array((0.20, 0.175, 0.155), "f4")
 # Defects stay within this distance from the middle, on both axes.
-ROOM = SEEN / 2 - 10
+FARTHEST = SEEN / 2 - 10
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Threads:
 
 @dataclass(frozen=True)
 class Cloth:
-    """A piece of cloth as laid under the camera, before anything happens to it."""
+    """A piece of cloth without defects, arrays [S,S]."""
 
     view: View
     warp: Threads
@@ -56,7 +56,7 @@ class Cloth:
 
 @dataclass(frozen=True)
 class Damage:
-    """What a defect does to the cloth: threads pulled aside, cut, dyed, or covered."""
+    """Changes that a defect makes: threads pulled aside, cut, dyed, or covered."""
 
     pull_x: Array | float = 0.0
     pull_y: Array | float = 0.0
@@ -68,7 +68,7 @@ class Damage:
 
 
 def spin(rng: Generator) -> Threads:
-    """Threads of slightly different dye, thickness and twist, in the order of the check."""
+    """Threads with slightly different colour, radius and twist, in the order of the pattern."""
     count = 2 * HALF
     checked = np.isin(np.arange(count) % 10, (3, 4, 5))
     colour = np.where(checked[:, None], INDIGO, LINEN)
@@ -94,8 +94,8 @@ def piece(rng: Generator, view: View) -> Cloth:
 def strands(set_: Threads, place: Array, along: Array, z: Array, slub: Array, pixel: float):
     """Index, coverage, side (-1..1 across the thread) of one set of threads, each [S,S].
 
-    `place` is the coordinate across the threads, `z` their height: a thread that dives
-    under another is squeezed there.
+    `place` is the coordinate across the threads, `z` their height: a thread is narrower
+    where it passes below another.
     """
     row = np.floor(place / PITCH)
     index = np.clip(row.astype("i4") + HALF, 0, 2 * HALF - 1)
@@ -107,7 +107,7 @@ def strands(set_: Threads, place: Array, along: Array, z: Array, slub: Array, pi
 
 
 def shade(across: Array, slope: Array, z: Array, ply: Array, axis: int) -> Array:
-    """Brightness [S,S] of a round thread that bends over and under; `axis` it lies across."""
+    """Brightness [S,S] of a round thread that passes over and under; it lies across `axis`."""
     n_across, n_along = 0.75 * across, 0.45 * slope
     length = np.sqrt(1 + n_across**2 + n_along**2)
     light = (LIGHT[axis] * n_across + LIGHT[1 - axis] * n_along + LIGHT[2]) / length
@@ -143,19 +143,19 @@ def picture(cloth: Cloth, damage: Damage) -> Array:
 
 
 def somewhere(rng: Generator, reach: float) -> Array:
-    """A place [2] for a defect that reaches so far."""
-    return rng.uniform(-1, 1, 2) * (ROOM - reach)
+    """A random place [2] for a defect whose radius is `reach`."""
+    return rng.uniform(-1, 1, 2) * (FARTHEST - reach)
 
 
 def torn(rng: Generator, place: Array, centre: float, radius: float) -> tuple[Array, Array]:
-    """For each pixel [S,S] its thread's distance from `centre`, and what is torn off more."""
+    """For each pixel [S,S]: distance of its thread from `centre`, random length torn off."""
     row = np.clip(np.floor(place / PITCH).astype("i4"), -HALF, HALF - 1)
     uneven = rng.normal(0, 0.13 * radius + 1.0, 2 * HALF)
     return (row + 0.5) * PITCH - centre, uneven[row + HALF]
 
 
 def hole(rng: Generator, cloth: Cloth) -> Damage:
-    """Threads torn at uneven lengths, the cloth around pushed outwards."""
+    """Threads torn at random lengths, with the surrounding cloth pushed outwards."""
     radius = between(rng, 4.5, 17.0)
     centre = somewhere(rng, radius * 1.4 + 12)
     x, y = cloth.view.x - centre[0], cloth.view.y - centre[1]
@@ -163,14 +163,14 @@ def hole(rng: Generator, cloth: Cloth) -> Damage:
     push = rng.uniform(0.8, 1.6) * np.exp(-(((distance - radius) / 4.5) ** 2))
     pull_x, pull_y = push * x / (distance + 1), push * y / (distance + 1)
     shape = outline(rng)
-    # Each thread is cut where its own centre line meets the outline, give or take.
+    # Each thread is cut about where its centre line meets the outline.
     warp_x, warp_cut = torn(rng, cloth.view.x, centre[0], radius)
     weft_y, weft_cut = torn(rng, cloth.view.y, centre[1], radius)
     warp_left = 1 - cover(blob(shape, warp_x, y, radius) + warp_cut, 2.0)
     weft_left = 1 - cover(blob(shape, x, weft_y, radius) + weft_cut, 2.0)
-    # The upper left edge shades the table in the hole, not the gaps of the sound cloth around.
+    # The upper left edge shades the table inside the hole, not the gaps of the cloth around it.
     shadow = (0.9 * ease((x + y + radius) / (3 * radius)) - 0.2) * ease(3 - 1.6 * distance / radius)
-    # Single fibres still cross the hole here and there.
+    # Some fibres still cross the hole.
     fibres = [wander(rng, rng.uniform(0.8, 1.7) * radius, 0.7) for _ in range(rng.integers(3, 8))]
     starts = centre + rng.normal(0, 0.5 * radius, (len(fibres), 2))
 
@@ -195,13 +195,13 @@ STAINS = (
 
 
 def stain(rng: Generator, cloth: Cloth) -> Damage:
-    """A drop of something that soaked in, darker at its rim the more it was water."""
+    """A stain of a liquid; one with more water has a darker edge."""
     colour, rim = STAINS[rng.integers(len(STAINS))]
     radius = between(rng, 8, 32)
     centre = somewhere(rng, radius * 1.5 + 4)
     stretch = rng.uniform(0.75, 1.3)
     x, y = (cloth.view.x - centre[0]) * stretch, (cloth.view.y - centre[1]) / stretch
-    # Liquid creeps along the threads, so that the outline follows them a little.
+    # Liquid spreads along the threads: the outline follows them slightly.
     ragged = 1.0 * noise(rng, cloth.view.size, 9) + 0.6 * noise(rng, cloth.view.size, 4)
     inside = blob(outline(rng, 0.3), x, y, radius) + ragged
     body = ease(inside / rng.uniform(4, 9) + 0.3)
@@ -215,10 +215,10 @@ LINT = ((0.16, 0.15, 0.17), (0.45, 0.14, 0.13), (0.93, 0.90, 0.84), (0.66, 0.57,
 
 
 def stray_thread(rng: Generator, cloth: Cloth) -> Damage:
-    """A loose end of yarn lying on the cloth, with its shadow."""
+    """A loose piece of yarn on the cloth, with its shadow."""
     length = rng.uniform(35, 130)
     curve = wander(rng, length, rng.uniform(0.4, 1.4))
-    curve = curve + somewhere(rng, 0) * np.clip(1 - np.abs(curve).max(axis=0) / ROOM, 0, 1)
+    curve = curve + somewhere(rng, 0) * np.clip(1 - np.abs(curve).max(axis=0) / FARTHEST, 0, 1)
     radius = rng.uniform(0.8, 1.7)
     colour = np.asarray(LINT[rng.integers(len(LINT))], "f4") * rng.uniform(0.9, 1.05)
     side, along = near_curve(cloth.view, curve, 8)
@@ -237,14 +237,14 @@ def stray_thread(rng: Generator, cloth: Cloth) -> Damage:
 
 
 def missing_thread(rng: Generator, cloth: Cloth) -> Damage:
-    """A thread broken off over a stretch; its neighbours move into the gap."""
+    """A thread that is missing over a length; its neighbours move into the gap."""
     length = rng.uniform(35, 150)
     along_warp = rng.random() < 0.5
     view = cloth.view
     across, along = (view.x, view.y) if along_warp else (view.y, view.x)
-    row = rng.integers(-int(ROOM / PITCH) + 1, int(ROOM / PITCH) - 1)
+    row = rng.integers(-int(FARTHEST / PITCH) + 1, int(FARTHEST / PITCH) - 1)
     middle = (row + 0.5) * PITCH
-    start = rng.uniform(-ROOM + 6, ROOM - 6 - length)
+    start = rng.uniform(-FARTHEST + 6, FARTHEST - 6 - length)
     inside = np.minimum(along - start, start + length - along)
     window = ease(inside / 14 + 0.3)
     off = across - middle

@@ -1,13 +1,11 @@
-"""A demo set in MVTec AD's layout, drawn from a seed: a woven cloth and a turned flange.
+"""Generates the demo set from a seed: a woven cloth and a turned flange.
 
-    python -m datasets.demo --save_path demo/data
-
-Each picture is drawn from its own place in the seed's sequence, so that it stays the same
-however many others are made. `demo.json` beside the categories records what was made: a second
-call finds it and does nothing.
+Each picture has its own random sequence, so its pixels do not depend on how many other pictures
+are drawn. The file `demo.json` beside the categories records their settings: a second call with
+the same settings draws nothing.
 """
 
-import argparse
+import importlib
 import json
 import logging
 import secrets
@@ -18,29 +16,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import UsageError, WorkError, run
+from common.errors import UsageError, WorkError
 from common.files import whole_file
-from common.logs import start_logging
-from common.options import Parser, whole
 
 logger = logging.getLogger(__name__)
 
-# The kinds of defect, in the order that seeds them: add new ones at the end.
+# The kinds of defect. Their order decides their seeds: add new ones at the end.
 CATEGORIES = {
     "weave": ("hole", "missing_thread", "stain", "stray_thread"),
     "flange": ("blocked_hole", "chip", "rust", "scratch"),
 }
 GOOD = "good"
 RECORD = "demo.json"
-# A defect may turn out invisible (a scratch over a hole) and is then drawn anew.
+# A defect may be invisible (a scratch over a hole); it is then drawn again.
 ATTEMPTS = 200
-# Counts up when the same seed no longer gives the same pixels.
+# Increase it when the same seed no longer gives the same pixels.
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What one category was made from; `defective` counts each kind of defect."""
+    """What one category was drawn from; `defective` is the number per kind of defect."""
 
     seed: int = 0
     size: int = 320
@@ -50,7 +46,7 @@ class Settings:
     version: int = VERSION
 
 
-# Least and most of each; below 64 pixels a thread is thinner than a pixel.
+# Smallest and largest value of each. Below 64 pixels a thread is thinner than a pixel.
 LIMITS = {
     "seed": (0, 2**32 - 1),
     "size": (64, 2048),
@@ -79,30 +75,30 @@ def generate(
     good: int = DEFAULTS.good,
     defective: int = DEFAULTS.defective,
 ) -> list[Path]:
-    """Write the categories below `save_path`, unless they are there already.
+    """Draw the categories into folders below `save_path`, unless they exist already.
 
     Args:
-        save_path: folder to hold one folder for each category; made if missing.
+        save_path: folder that holds one folder per category; created if missing.
         seed: 0 or more; the same seed gives the same pixels.
-        categories: names out of `CATEGORIES`.
-        size: edge of a picture in pixels.
-        train: good pictures to train on, for each category.
-        good: good pictures to test on, for each category.
-        defective: defective pictures to test on, for each kind of defect.
+        categories: names from `CATEGORIES`.
+        size: width and height of a picture in pixels.
+        train: good training pictures per category.
+        good: good test pictures per category.
+        defective: defective test pictures per kind of defect.
 
     Returns:
-        The category folders, in the order asked for.
+        The category folders, in the order of `categories`.
 
     Raises:
-        UsageError: an option is out of its range, or a category's folder exists that is not
-            this very set.
-        WorkError: something could not be written.
+        UsageError: a setting is out of its range, or a category's folder exists with other
+            content.
+        WorkError: a file cannot be written.
     """
     settings = Settings(seed, size, train, good, defective)
     check(settings, categories)
     root = Path(save_path)
     if root.exists() and not root.is_dir():
-        raise UsageError(f"--save_path {root} is not a folder")
+        raise UsageError(f"{root} is not a folder", "save_path")
     missing = [name for name in categories if not present(root, name, settings)]
     try:
         for name in missing:
@@ -113,17 +109,17 @@ def generate(
 
 
 def check(settings: Settings, categories: Sequence[str]) -> None:
-    """Refuse what cannot be drawn, in the words of the command line."""
+    """UsageError where a setting is out of its range or a category does not exist."""
     for name, (least, most) in LIMITS.items():
         value = getattr(settings, name)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise UsageError(f"--{name} {value}: expected a whole number from {least} to {most}")
+            raise UsageError(f"expected a whole number from {least} to {most}, got {value}", name)
     unknown = [name for name in categories if name not in CATEGORIES]
     if unknown or not categories:
         known = ", ".join(CATEGORIES)
-        raise UsageError(f"--categories {','.join(unknown)}: expected some of {known}")
+        raise UsageError(f"expected some of {known}, got {','.join(unknown)!r}", "categories")
     if len(set(categories)) < len(categories):
-        raise UsageError(f"--categories {','.join(categories)}: a name is there twice")
+        raise UsageError(f"{','.join(categories)} repeats a name", "categories")
 
 
 def plan(category: str, settings: Settings) -> Iterator[Picture]:
@@ -135,7 +131,7 @@ def plan(category: str, settings: Settings) -> Iterator[Picture]:
 
 
 def paths(category: str, picture: Picture) -> list[Path]:
-    """Where a picture goes below its category's folder, and its mask if it has one."""
+    """Path of a picture below its category's folder, then of its mask if it is defective."""
     name = f"{picture.index:03d}"
     if picture.kind is None:
         return [Path(picture.split, GOOD, f"{name}.png")]
@@ -147,7 +143,7 @@ def paths(category: str, picture: Picture) -> list[Path]:
 
 
 def read_record(root: Path) -> dict[str, Any]:
-    """What was made below `root` so far: settings by category; empty if nothing."""
+    """Settings of the categories below `root`, by name; empty where nothing was drawn."""
     try:
         record = json.loads((root / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -157,12 +153,12 @@ def read_record(root: Path) -> dict[str, Any]:
     except ValueError:
         record = None
     if not isinstance(record, dict):
-        raise UsageError(f"{root / RECORD} is no record of a demo set: remove it")
+        raise UsageError(f"{root / RECORD} does not describe a demo set: remove it")
     return record
 
 
 def present(root: Path, category: str, settings: Settings) -> bool:
-    """Whether this very category is there; another in its place is an error, never replaced."""
+    """Whether the category exists with these settings; a folder with others is a UsageError."""
     folder = root / category
     if not folder.exists():
         return False
@@ -172,7 +168,7 @@ def present(root: Path, category: str, settings: Settings) -> bool:
         raise UsageError(f"{folder} exists and is not recorded as a demo set: {advice}")
     if made != asdict(settings):
         other = ", ".join(f"{key} {value}" for key, value in made.items())
-        raise UsageError(f"{folder} is a demo set of other settings ({other}): {advice}")
+        raise UsageError(f"{folder} is a demo set with other settings ({other}): {advice}")
     files = [path for picture in plan(category, settings) for path in paths(category, picture)]
     lost = sum(not (folder / path).is_file() for path in files)
     if lost:
@@ -182,7 +178,7 @@ def present(root: Path, category: str, settings: Settings) -> bool:
 
 
 def make(root: Path, category: str, settings: Settings) -> None:
-    """Draw a category beside its place, then move it there and record it."""
+    """Draw a category into a temporary folder, then rename that and record the settings."""
     root.mkdir(parents=True, exist_ok=True)
     part = root / f".{category}-{secrets.token_hex(4)}.part"
     part.mkdir()
@@ -200,12 +196,15 @@ def make(root: Path, category: str, settings: Settings) -> None:
 
 
 def draw_all(folder: Path, category: str, pictures: list[Picture], settings: Settings) -> None:
-    """Draw the pictures into their folders, on two threads: numpy and the encoder let go."""
+    """Draw the pictures into their folders, in two threads.
+
+    numpy and the PNG encoder release Python's lock.
+    """
 
     def save(picture: Picture) -> None:
         images = draw(category, picture, settings)
         for path, image in zip(paths(category, picture), images, strict=True):
-            # Noise hardly compresses: more effort would cost time and save nothing.
+            # Noise hardly compresses: a higher level takes longer and saves nothing.
             image.save(folder / path, compress_level=1)
 
     with ThreadPoolExecutor(2) as pool:
@@ -214,7 +213,7 @@ def draw_all(folder: Path, category: str, pictures: list[Picture], settings: Set
 
 
 def draw(category: str, picture: Picture, settings: Settings) -> list[Any]:
-    """The Pillow image of a picture (RGB), followed by that of its mask (grey) if defective."""
+    """The Pillow image of a picture (RGB), then of its mask (grey) if it is defective."""
     from PIL import Image
 
     shot = take(category, picture, settings)
@@ -224,10 +223,10 @@ def draw(category: str, picture: Picture, settings: Settings) -> list[Any]:
 
 @dataclass(frozen=True)
 class Shot:
-    """What the camera sees before its sensor adds noise, float32 [S,S,3] of 0..1.
+    """A scene as the lens shows it, before the sensor adds noise: float32 [S,S,3] in 0..1.
 
-    `sound` is the same piece without the defect, `mask` uint8 [S,S] where the two differ
-    (None if there is no defect), `sensor` the generator of the noise.
+    `seen` has the defect, `sound` is the same piece without it. `mask` (uint8 [S,S]) marks where
+    they differ, None without a defect. `sensor` generates the noise.
     """
 
     seen: Any
@@ -238,22 +237,20 @@ class Shot:
 
 
 def take(category: str, picture: Picture, settings: Settings) -> Shot:
-    """Lay a piece under the camera, and damage it if the picture is to be defective."""
-    # Loaded here so that options are checked, and a finished set is found, without them.
-    import importlib
-
+    """Draw the scene of a picture, with its defect if it is to be defective."""
+    # Imported here: checking settings and finding an existing set need neither numpy nor scipy.
     import numpy as np
 
-    from datasets import demo_draw
+    from demo_set.draw import camera_for, changed, is_visible, view_for
 
     place = ("train", "test").index(picture.split) if picture.kind is None else 2 + picture.kind
     key = [settings.seed, list(CATEGORIES).index(category), place, picture.index]
-    # Three sequences, so that the piece and the light are the same with the defect or without.
+    # Three sequences, so that the piece and the light are the same with and without the defect.
     scene, lens, harm = map(np.random.default_rng, np.random.SeedSequence(key).spawn(3))
 
-    view = demo_draw.look(scene, settings.size)
-    camera = demo_draw.camera(lens, view)
-    module = importlib.import_module(f"datasets.demo_{category}")
+    view = view_for(scene, settings.size)
+    camera = camera_for(lens, view)
+    module = importlib.import_module(f"demo_set.{category}")
     piece = module.piece(scene, view)
     sound = camera.see(module.picture(piece, module.Damage()))
     if picture.kind is None:
@@ -261,40 +258,7 @@ def take(category: str, picture: Picture, settings: Settings) -> Shot:
     kind = CATEGORIES[category][picture.kind]
     for _ in range(ATTEMPTS):
         seen = camera.see(module.picture(piece, module.DEFECTS[kind](harm, piece)))
-        mask = demo_draw.changed(seen, sound, view.pixel)
-        if demo_draw.shown(mask, view.pixel):
+        mask = changed(seen, sound, view.pixel)
+        if is_visible(mask, view.pixel):
             return Shot(seen, sound, mask, camera, lens)
     raise RuntimeError(f"{category}: no visible {kind} in {ATTEMPTS} attempts")
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of the command line."""
-    parser = Parser("Draw a demo set in MVTec AD's layout, for a first try without a download.")
-    parser.add_argument("--save_path", required=True, help="folder to write the categories to")
-    parser.add_argument(
-        "--categories", default=",".join(CATEGORIES), help="what to draw, comma-separated"
-    )
-    about = {
-        "seed": "the same seed gives the same pixels",
-        "size": "edge of a picture in pixels",
-        "train": "good pictures to train on, for each category",
-        "good": "good pictures to test on, for each category",
-        "defective": "defective pictures to test on, for each kind of defect",
-    }
-    for name, text in about.items():
-        type_, default = whole(*LIMITS[name]), getattr(DEFAULTS, name)
-        parser.add_argument(f"--{name}", type=type_, default=default, help=text)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Generate what the options ask for and print the category folders."""
-    options = vars(parse(arguments))
-    start_logging()
-    categories = [name.strip() for name in options.pop("categories").split(",")]
-    for folder in generate(categories=categories, **options):
-        print(folder)
-
-
-if __name__ == "__main__":
-    run(main)
