@@ -5,7 +5,8 @@ from pathlib import Path
 from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, add_boolean, checked, side_or_size
-from models.options import DISTRIBUTION_DTYPES, add_backbone_options, backbone_from
+from datasets.options import add_max_pixels
+from models.options import DISTRIBUTION_DTYPES, add_backbone_options
 from tasks.options import add_checkpoint_options
 
 
@@ -37,9 +38,10 @@ def parse_options():
         "--quantize",
         type=Path,
         metavar="DIR",
-        help="write an int8 graph for `infer.py --precision int8`, calibrated on good pictures: "
-        "32 at most of those in DIR, evenly chosen (residual networks only)",
+        help="write an int8 graph for `infer.py --precision int8` (residual networks only); its "
+        "ranges are measured on at most 32 of the good pictures in DIR, evenly chosen",
     )
+    add_max_pixels(parser)
     parser.add_argument(
         "--format",
         choices=("paddle", "onnx"),
@@ -52,10 +54,9 @@ def parse_options():
 def main() -> int:
     options = parse_options()
     start_logging()
-    backbone = backbone_from(options) if options.depth or options.backbone else None
     from tasks.export import export_model
 
-    return export_model(options, backbone)
+    return export_model(options)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Judge pictures with exported files: Paddle Inference on a CPU or a GPU, no training code."""
+"""Judge pictures with exported files, by Paddle Inference on a CPU or a GPU."""
 
 from pathlib import Path
 
@@ -22,7 +22,9 @@ def parse_options():
     _add_file_options(parser.add_argument_group("exported files"))
     group = parser.add_argument_group("results")
     group.add_argument(
-        "--category", type=checked(folder_name), help="warn where the model is of another one"
+        "--category",
+        type=checked(folder_name),
+        help="category of the pictures; warns if the model is of another one",
     )
     add_judging_options(group, "inference", save_picture=False)
     group = parser.add_argument_group("engine")
@@ -45,7 +47,7 @@ def parse_options():
         "--seed",
         type=whole(0),
         default=7,
-        help="accepted for compatibility, without effect: the channels are in the graph",
+        help="accepted for compatibility, no effect: the graph holds the channels",
     )
     return parser.parse_args()
 

@@ -1,18 +1,17 @@
-"""Learn what good pictures look like: one pass over them, one model a category."""
+"""Learn what good pictures look like: one pass over them, one model per category."""
 
+import logging
 from pathlib import Path
 
 from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, add_boolean
-from datasets.options import (
-    add_data_options,
-    add_size_options,
-    category_names,
-    preprocessing_from,
-)
+from datasets.options import add_data_options, add_size_options
 from evaluation.options import add_picture_options
-from models.options import add_model_options, backbone_from, layers_from
+from models.options import add_model_options
+from tasks.settings import training_from
+
+logger = logging.getLogger(__name__)
 
 
 def parse_options():
@@ -41,11 +40,12 @@ def parse_options():
 def main() -> int:
     options = parse_options()
     start_logging()
-    settings = category_names(options), backbone_from(options), preprocessing_from(options)
-    options.layers = layers_from(options, settings[1])
+    training = training_from(options)
+    if not options.val and (options.save_picture or options.num_pictures):
+        logger.warning("--save_picture and --num_pictures have no effect without --val")
     from tasks.training import train_all
 
-    return train_all(options, *settings)
+    return train_all(training)
 
 
 if __name__ == "__main__":

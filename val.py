@@ -5,9 +5,10 @@ from pathlib import Path
 from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, add_boolean, whole
-from datasets.options import add_data_options, category_names
+from datasets.options import add_data_options
 from evaluation.options import add_picture_options
 from models.options import add_engine_options
+from tasks.settings import validation_from
 
 
 def parse_options():
@@ -39,10 +40,10 @@ def parse_options():
 def main() -> int:
     options = parse_options()
     start_logging()
-    names = category_names(options)
+    validation = validation_from(options)
     from tasks.validation import validate_all
 
-    return validate_all(options, names)
+    return validate_all(validation)
 
 
 if __name__ == "__main__":

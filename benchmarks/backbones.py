@@ -11,8 +11,9 @@ from paddle import nn
 
 from benchmarks.parts import SIDE, median_ms
 from common.options import Parser
-from models import build_detector
 from models.backbones.catalogue import BACKBONES
+from models.engine import Engine
+from models.factory import build_detector
 
 BATCH = 8
 
@@ -37,27 +38,18 @@ def multiply_adds(network: nn.Layer) -> int:
     return total
 
 
-def statistics(stages: list) -> int:
-    """Numbers that the checkpoint holds of the Gaussians; see models/distribution.py."""
-    numbers = coarser = 0
-    for channels, (h, w) in reversed(stages):
-        numbers += h * w * channels * (1 + coarser)
-        numbers += h * w * channels * (channels + 1) // 2
-        coarser += channels
-    return numbers
-
-
 def row(backbone: str) -> str:
-    detector = build_detector(backbone=backbone, pretrained_backbone="random", device="cpu")
-    network = detector.network
+    detector = build_detector(
+        backbone=backbone, pretrained_backbone="random", engine=Engine(device="cpu")
+    )
+    network = detector.features.network
     parameters = sum(int(np.prod(tensor.shape)) for tensor in network.parameters())
     images = np.random.default_rng(0).standard_normal((BATCH, 3, SIDE, SIDE), np.float32)
-    taken = median_ms({"network": lambda: detector.extract(images)}, BATCH, runs=9)
-    held = sum(int(np.prod(tensor.shape)) for tensor in network.state_dict().values())
-    size = 4e-6 * (held + statistics(detector.stages))
+    taken = median_ms({"network": lambda: detector.features(images)}, BATCH, runs=9)
+    size = sum(array.nbytes for array in detector.arrays().values()) / 1e6
     grids = ", ".join(f"{h}×{w}" for h, w in network.grids)
-    layers = ", ".join(detector.record["layers"])
-    channels, dims = sum(network.stage_channels), detector.record["dims"]
+    layers = ", ".join(detector.record.features.layers)
+    channels, dims = sum(network.stage_channels), detector.record.features.dims
     cost = f"{parameters / 1e6:.1f} | {multiply_adds(network) / 1e9:.2f}"
     return (
         f"| {backbone} | {layers} | {channels} | {dims} | {grids} | {cost} | "

@@ -18,11 +18,13 @@ from common.options import Parser
 from common.progress import progress
 from datasets import mvtec
 from datasets.loader import Loader
-from datasets.transforms import Preprocessing
+from datasets.transforms import Transform
 from evaluation.figures import measure
 from evaluation.report import table
 from evaluation.testing import score_all
-from models import build_detector
+from models.engine import Engine
+from models.factory import build_detector
+from models.features import Features
 
 
 def rounded(x: paddle.Tensor) -> paddle.Tensor:
@@ -41,8 +43,8 @@ def folded(conv, norm) -> tuple[paddle.Tensor, paddle.Tensor]:
 class Emulated:
     """The stages of a residual network of basic blocks, float32 [B,3,H,W] → chosen maps."""
 
-    def __init__(self, detector):
-        self.network, self.embedding = detector.network, detector.embedding
+    def __init__(self, features: Features):
+        self.network, self.reduction = features.network, features.reduction
         self.folded = {}
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
@@ -54,7 +56,7 @@ class Emulated:
                 for block in getattr(network, stage):
                     x = self._block(x, block)
                 maps.append(x.numpy())
-        return [maps[i][:, self.embedding.by_stage[i]] for i in self.embedding.used]
+        return [maps[i][:, self.reduction.by_stage[i]] for i in self.reduction.used]
 
     def _block(self, x, block):
         y = rounded(F.relu(self._conv(x, block.conv1, block.bn1)))
@@ -77,13 +79,14 @@ def main() -> None:
     start_logging()
     category = mvtec.open_category(options.data_path, options.category)
     for name in ("float32", "bfloat16, emulated"):
-        detector = build_detector(pretrained_backbone="embedded", device="cpu")
+        detector = build_detector(pretrained_backbone="embedded", engine=Engine(device="cpu"))
         if name != "float32":
-            detector.extract = Emulated(detector)
+            detector.features = Emulated(detector.features)
         size = {"size": lambda batch: len(batch.samples)}
-        train = Loader(category.train, Preprocessing())
+        transform = Transform(detector.record.preprocessing)
+        train = Loader(category.train, transform)
         detector.fit(batch.images for batch in progress(train, len(train), f"fit {name}", **size))
-        test = Loader(category.test, Preprocessing(), masks=True)
+        test = Loader(category.test, transform, masks=True)
         batches = progress(test, len(test), f"validate {name}", **size)
         tested = score_all(detector.score, batches, lambda batch: None)
         print(f"{name}\n{table(measure(tested))}", flush=True)

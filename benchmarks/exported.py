@@ -11,31 +11,29 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.parts import median_ms
-from common.errors import UsageError, run
+from common.errors import run
 from common.logs import start_logging
 from common.options import Parser
 from common.progress import progress
 from datasets import mvtec
 from datasets.loader import Loader
-from datasets.transforms import Preprocessing
+from datasets.transforms import Transform
 from evaluation.figures import measure
 from evaluation.report import table
 from evaluation.testing import score_all
-from models.deployed import Deployed, open_deployed
-from models.extractor import Engine, is_quantized
-from models.options import GRAPHS
+from models import checkpoint
+from models.checkpoint import DISTRIBUTION
+from models.deployed import ExportedFiles, open_exported
+from models.detector import Detector
+from models.engine import Engine
 
 
-def open_folder(folder: Path) -> tuple[str, Deployed]:
+def open_folder(folder: Path) -> tuple[str, Detector]:
     """The precision that the graph in `folder` is for, and the detector."""
-    found = [path for suffix in GRAPHS if (path := folder / f"model{suffix}").exists()]
-    if not found:
-        raise UsageError(f"--model_dir {folder}: no graph in it")
-    model = found[0]
-    precision = "int8" if is_quantized(model) else "fp32"
-    params = None if model.suffix == ".onnx" else model.with_suffix(".pdiparams")
-    engine = Engine(device="cpu", precision=precision)
-    return precision, open_deployed(model, params, folder / "distribution", engine)
+    files = ExportedFiles.within(folder)
+    record = checkpoint.load_record(files.distribution, DISTRIBUTION)
+    precision = "int8" if any(graph.int8 for graph in record.exported.graphs) else "fp32"
+    return precision, open_exported(files, Engine(device="cpu", precision=precision), batch_size=32)
 
 
 def main() -> None:
@@ -48,8 +46,7 @@ def main() -> None:
     category = mvtec.open_category(options.data_path, options.category)
     opened = {folder: open_folder(folder) for folder in options.model_dir}
     for folder, (precision, detector) in opened.items():
-        preprocessing = Preprocessing.from_record(detector.record["preprocessing"])
-        test = Loader(category.test, preprocessing, masks=True)
+        test = Loader(category.test, Transform(detector.record.preprocessing), masks=True)
         size = {"size": lambda batch: len(batch.samples)}
         batches = progress(test, len(test), f"validate {folder}", **size)
         tested = score_all(detector.score, batches, lambda batch: None)
@@ -58,7 +55,7 @@ def main() -> None:
         graphs, whole = {}, {}
         for folder, (_, detector) in opened.items():
             images = np.full((batch, 3, *detector.size), 0.1, np.float32)
-            graphs[folder] = partial(detector.graph, images)
+            graphs[folder] = partial(detector.features.predictor, images)
             whole[folder] = partial(detector.score, images)
         for what, works in (("graph", graphs), ("score", whole)):
             taken = median_ms(works, batch, runs=32 // batch + 9)

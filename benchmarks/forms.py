@@ -10,9 +10,9 @@ import os
 import numpy as np
 
 from benchmarks.parts import GRIDS, median_ms
-from models.embedding import PatchEmbedding
-from models.gaussian import PatchGaussian
+from models.features import ChannelSelection
 from models.grids import covering
+from models.heads.gaussian import PatchGaussian
 
 BLOCK = 25  # of the triangle: 10 of 16 blocks are kept
 STEP = 98  # positions at a time, so that what is widened stays in the cache
@@ -88,7 +88,7 @@ def by_triangle(x, blocks) -> np.ndarray:
 def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-    stages = PatchEmbedding.draw((64, 128, 256), 100, 7).stages(GRIDS)
+    stages = ChannelSelection.draw((64, 128, 256), 100, 7).stages(GRIDS)
     gaussian = fitted(stages)
     mean, precision = plain(gaussian)
     half, blocks = precision.astype(np.float16), triangle(precision)

@@ -6,11 +6,13 @@ import numpy as np
 import paddle
 
 from common.errors import UsageError
+from common.preprocessing import Preprocessing
 from datasets.loader import Loader
 from datasets.samples import Sample
-from datasets.transforms import Preprocessing
-from models import build_detector, checkpoint
-from models.export import export
+from datasets.transforms import Transform
+from models import checkpoint
+from models.engine import Engine
+from models.factory import build_detector
 
 BATCH = 32  # the default of train.py
 
@@ -20,7 +22,7 @@ class Contender:
 
     def __init__(self, threads: int, precision: str):
         self.threads, self.precision = threads, precision
-        self.preprocessing = Preprocessing()
+        self.transform = Transform(Preprocessing())
         self.about = f"Paddle {paddle.__version__}; deployed: graph and float16 distribution"
         self.detector = None
         try:
@@ -35,26 +37,24 @@ class Contender:
             pretrained_backbone="embedded",
             dims=100,
             seed=7,
-            image_size=self.preprocessing.crop,
-            device="cpu",
-            precision=self.precision,
-            threads=self.threads,
+            category="bench",
+            batch_size=BATCH,
+            engine=Engine(device="cpu", precision=self.precision, threads=self.threads),
         )
 
     def _batches(self, paths: list[str], size: int):
         samples = [Sample(Path(path)) for path in paths]
-        loader = Loader(samples, self.preprocessing, size, self.threads)
+        loader = Loader(samples, self.transform, size, self.threads)
         return (batch.images for batch in loader)
 
     def fit(self, paths: list[str]) -> None:
         self.detector = None  # a second model in memory would count
         detector = self._build()
-        detector.record |= {"category": "bench", "preprocessing": self.preprocessing.record()}
         detector.fit(self._batches(paths, BATCH))
         self.detector = detector
 
     def decode(self, paths: list[str]) -> np.ndarray:
-        prepare = self.preprocessing
+        prepare = self.transform
         return np.stack([prepare.normalize(prepare.picture(Path(path))) for path in paths])
 
     def score_arrays(self, images: np.ndarray) -> np.ndarray:
@@ -70,6 +70,8 @@ class Contender:
         """What train.py leaves, and what export_model.py makes of it."""
         path, deployed = folder / "best.pdparams", folder / "deployed"
         deployed.mkdir()
-        checkpoint.save(path, *self.detector.state())
+        from models.export import export
+
+        checkpoint.save(path, self.detector.arrays(), self.detector.record)
         export(self.detector, deployed, dtype="float16")
         return {"saved": path, "deployed": deployed}

@@ -15,13 +15,14 @@ import paddle
 from paddle import inference
 
 from evaluation.metrics import aupro, rank
-from models import build_detector
 from models.anomaly_map import AnomalyMap
 from models.device import cpu_threads
-from models.embedding import PatchEmbedding
-from models.extractor import AT_ONCE
-from models.gaussian import PatchGaussian
-from models.graph import Selection, save_graph
+from models.engine import Engine
+from models.factory import build_detector
+from models.features import ChannelSelection
+from models.heads.gaussian import PatchGaussian
+from models.predictor import AT_ONCE
+from models.static_graph import save_graph
 
 SIDE = 224
 GRIDS = [(56, 56), (28, 28), (14, 14)]
@@ -42,8 +43,8 @@ def median_ms(works: dict[str, Callable], pictures: int, runs: int = 7) -> dict[
 def bare(detector):
     """A loop of Paddle Inference's own calls over the graph that `detector` runs."""
     with tempfile.TemporaryDirectory() as folder:
-        selection = Selection(detector.network, detector.embedding)
-        model, params = save_graph(selection, detector.size, Path(folder) / "bare")
+        layer = detector.features.layer(detector.features.network)
+        model, params = save_graph(layer, detector.size, Path(folder) / "bare")
         config = inference.Config(str(model), str(params))
         config.disable_gpu()
         config.disable_glog_info()
@@ -64,8 +65,8 @@ def bare(detector):
 
 
 def network() -> None:
-    detector = build_detector(pretrained_backbone="embedded", device="cpu")
-    loop = bare(build_detector(pretrained_backbone="embedded", device="cpu"))
+    detector = build_detector(pretrained_backbone="embedded", engine=Engine(device="cpu"))
+    loop = bare(build_detector(pretrained_backbone="embedded", engine=Engine(device="cpu")))
     rng = np.random.default_rng(0)
     for batch in (1, 8, 32):
         images = rng.standard_normal((batch, 3, SIDE, SIDE), dtype=np.float32)
@@ -73,10 +74,10 @@ def network() -> None:
 
         def dygraph(tensor=tensor):
             with paddle.no_grad():
-                detector.network(tensor)
+                detector.features.network(tensor)
 
         works = {
-            "extractor": lambda images=images: detector.extract(images),
+            "extractor": lambda images=images: detector.features(images),
             "bare loop": lambda images=images: loop(images),
         }
         taken = median_ms(works, batch, runs=32 // batch + 9)
@@ -87,7 +88,7 @@ def network() -> None:
 
 
 def gaussian() -> None:
-    stages = PatchEmbedding.draw((64, 128, 256), 100, 7).stages(GRIDS)
+    stages = ChannelSelection.draw((64, 128, 256), 100, 7).stages(GRIDS)
     patches = PatchGaussian(stages)
     rng = np.random.default_rng(0)
     maps = [rng.standard_normal((32, c, *grid), dtype=np.float32) for c, grid in stages]

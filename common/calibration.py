@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+LONGEST = 1000  # characters of `source`
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -25,3 +27,5 @@ class Calibration:
         for name in ("image_threshold", "peak_threshold", "pixel_threshold", "normal_score"):
             if not math.isfinite(value := getattr(self, name)):
                 raise ValueError(f"{name} {value}: expected a finite number")
+        if len(self.source) > LONGEST:
+            raise ValueError(f"source: more than {LONGEST} characters")

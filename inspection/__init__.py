@@ -1,9 +1,9 @@
 """Judges pictures with a trained or an exported model:
 
-    from inspection import Inspector
+from inspection import Inspector
 
-    for judgement in Inspector.open("output/bottle").inspect(["a.png", "b.png"]):
-        print(judgement.source, judgement.score, judgement.verdict)
+for judgement in Inspector.open("output/bottle").inspect(["a.png", "b.png"]):
+    print(judgement.source, judgement.score, judgement.verdict)
 """
 
 from inspection.inspector import Inspector

@@ -32,10 +32,11 @@ class Detector:
         maps [B,H,W] and image scores [B] themselves
     head : of the method, or None where the graph is fused
     record : Record
+    name : in messages, for example the file that it came from
     """
 
-    def __init__(self, features, head: Head | None, record: Record):
-        self.features, self.head, self.record = features, head, record
+    def __init__(self, features, head: Head | None, record: Record, name: str = "the model"):
+        self.features, self.head, self.record, self.name = features, head, record, name
         self.to_map = AnomalyMap(record.features.stages[0][1], record.size, record.sigma)
 
     @property
@@ -56,8 +57,12 @@ class Detector:
                 self.head.update(maps)
         if n == 0:
             raise UsageError("there are no pictures to learn from")
-        with phase("inversion"):
-            self.head.finish()
+        try:
+            with phase("inversion"):
+                self.head.finish()
+        except WorkError as error:
+            weights = self.record.features.weights.name
+            raise WorkError(f"{error}; are {weights} the right weights?") from error
         self.record = replace(
             self.record, pictures=n, settings=self.head.settings, unit=self.head.unit
         )
@@ -77,7 +82,7 @@ class Detector:
             anomaly_maps = self.to_map(patches)
             image = image_scores(anomaly_maps) if image is None else image
         if not (np.isfinite(image).all() and np.isfinite(anomaly_maps).all()):
-            raise WorkError("the scores are not finite: the model is damaged; train it again")
+            raise WorkError(f"{self.name}: the scores are not finite; train it again")
         return Scores(image, anomaly_maps)
 
     def _maps(self, images: np.ndarray) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from models.backbones.shapes import expected_stages
 from models.detector import Detector
 from models.engine import Engine
 from models.memory import require_memory
-from models.methods import METHODS
+from models.methods import DEFAULT_METHOD, METHODS
 from models.record import DEFAULT_CATEGORY, FeatureRecord, Record, Variant, Weights
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ SEED = 7  # of the draw of channels, where none is given
 
 
 def build_detector(
-    method: str = "padim",
+    method: str = DEFAULT_METHOD,
     backbone: str = "resnet18",
     pretrained_backbone: str | None = None,
     layers: Sequence[str] | None = None,
@@ -92,7 +92,7 @@ def load_detector(path: str | Path, engine: Engine | None = None, batch_size: in
     engine = (engine or Engine()).resolve()
     with checkpoint.reading(path):
         features = load_features(arrays, record, engine)
-        return Detector(features, load_head(arrays, record), record)
+        return Detector(features, load_head(arrays, record), record, str(path))
 
 
 def load_features(arrays: dict, record: Record, engine: Engine):

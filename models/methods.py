@@ -49,4 +49,5 @@ class Method:
         return getattr(importlib.import_module(self.module), self.head)
 
 
+DEFAULT_METHOD = "padim"
 METHODS = {"padim": Method("models.heads.padim", "PaDiMHead", PaDiMSettings)}

@@ -10,7 +10,7 @@ from common.options import add_boolean, checked, number, whole
 from models.backbones.catalogue import BACKBONES, REDUCTIONS, parse_layers
 from models.device import PRECISIONS, parse_device
 from models.engine import Engine
-from models.methods import METHODS
+from models.methods import DEFAULT_METHOD, METHODS
 
 DISTRIBUTION_DTYPES = ("float32", "float16")
 DEPTHS = {int(name[6:]): name for name in BACKBONES if name.startswith("resnet")}
@@ -18,7 +18,9 @@ DEPTHS = {int(name[6:]): name for name in BACKBONES if name.startswith("resnet")
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
-    group.add_argument("--method", choices=tuple(METHODS), default="padim", help="the detector")
+    group.add_argument(
+        "--method", choices=tuple(METHODS), default=DEFAULT_METHOD, help="how defects are found"
+    )
     _add_settings(group)
     add_backbone_options(group, "resnet18")
     group.add_argument(

@@ -49,7 +49,9 @@ def export_model(options: argparse.Namespace) -> int:
 
 def _require_quantizable(options: argparse.Namespace, record: Record) -> None:
     if options.fused or options.format == "onnx":
-        raise UsageError("int8 is for model.pdmodel alone, not for fused or ONNX graphs", "quantize")
+        raise UsageError(
+            "int8 is for model.pdmodel alone, not for fused or ONNX graphs", "quantize"
+        )
     if (backbone := record.features.backbone) not in RESIDUAL:
         raise UsageError(f"int8 is for residual networks, not {backbone}", "quantize")
 

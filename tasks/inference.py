@@ -34,7 +34,9 @@ def infer_all(options: argparse.Namespace) -> int:
         workers=0 if options.enable_benchmark else loading.workers,
         max_pixels=loading.max_pixels,
     )
-    source = Source(options.input_file, "input_file", answers.place(inspector.record.category, "inference"))
+    source = Source(
+        options.input_file, "input_file", answers.place(inspector.record.category, "inference")
+    )
     if options.enable_benchmark:
         return judge_timed(inspector, source, answers, loading, options.category, engine.precision)
     return judge_all(inspector, source, answers, loading, options.category)

@@ -1,4 +1,4 @@
-"""Options that say which model judges, and what becomes of the answers."""
+"""Options that say which model judges, and what becomes of its judgements."""
 
 import argparse
 from pathlib import Path
@@ -26,12 +26,12 @@ def add_judging_options(group, folder: str, save_picture: bool) -> None:
         type=Path,
         help=f"FILE.png for one picture, else a folder (default: output/<category>/{folder})",
     )
-    add_boolean(group, "--save_picture", save_picture, "save a sheet for each picture")
+    add_boolean(group, "--save_picture", save_picture, "save one sheet per picture")
     group.add_argument(
         "--threshold",
         type=checked(positive),
-        help="image score from which a picture is defective (default: the one that validation "
-        "kept in the model; where there is none, the verdict is `unknown`)",
+        help="image score from which a picture is defective (default: the threshold that "
+        "validation kept in the model; without one the verdict is `unknown`)",
     )
-    add_boolean(group, "--json", False, "print JSON lines in place of text")
+    add_boolean(group, "--json", False, "print one JSON object per picture instead of text")
     group.add_argument("--save_map", type=Path, metavar="DIR", help="save raw maps there, .npy")

@@ -20,5 +20,9 @@ def predict_all(options: argparse.Namespace) -> int:
         workers=loading.workers,
         max_pixels=loading.max_pixels,
     )
-    source = Source(options.picture_path, "picture_path", answers.place(inspector.record.category, "predictions"))
+    source = Source(
+        options.picture_path,
+        "picture_path",
+        answers.place(inspector.record.category, "predictions"),
+    )
     return judge_all(inspector, source, answers, loading, options.category)

@@ -1,4 +1,4 @@
-"""What this machine cannot do: a line each, its name, a tab, the reason.
+"""What this machine cannot do, one per line: its name, a tab, the reason.
 
 The reasons are those that the scripts themselves give when they are asked for it.
 """
@@ -6,8 +6,9 @@ The reasons are those that the scripts themselves give when they are asked for i
 import importlib.util
 from collections.abc import Callable
 
-from common.errors import UsageError
-from models.extractor import Engine, require_tensorrt
+from common.errors import UsageError, message
+from models.engine import Engine
+from models.predictor import require_tensorrt
 
 
 def missing() -> dict[str, str]:
@@ -16,10 +17,10 @@ def missing() -> dict[str, str]:
 
     graph = ".pdmodel" if paddle.__version__.startswith("2.") else ".json"
     needs: dict[str, Callable] = {
-        "gpu": Engine(device="gpu").resolved,
+        "gpu": Engine(device="gpu").resolve,
         "tensorrt": lambda: require_tensorrt(graph),
-        "bf16": Engine(device="cpu", precision="bf16").resolved,
-        "int8": Engine(device="cpu", precision="int8").resolved,
+        "bf16": Engine(device="cpu", precision="bf16").resolve,
+        "int8": Engine(device="cpu", precision="int8").resolve,
         "onnx": _require_onnx,
     }
     reasons = {}
@@ -27,7 +28,7 @@ def missing() -> dict[str, str]:
         try:
             require()
         except UsageError as error:
-            reasons[name] = str(error)
+            reasons[name] = message(error)
     return reasons
 
 

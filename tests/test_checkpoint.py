@@ -11,23 +11,36 @@ import pytest
 from safetensors.numpy import save_file
 
 from common.errors import UsageError, WorkError
-from models import checkpoint, load_detector
+from models import checkpoint
+from models.factory import load_detector
+from models.methods import PaDiMSettings
+from models.record import FeatureRecord, Record, RecordError, Weights, decode, encode
 
 ROOT = Path(__file__).resolve().parent.parent
+FEATURES = FeatureRecord(
+    backbone="resnet18",
+    layers=("layer1", "layer2"),
+    variant=None,
+    weights=Weights("a.pth", "0" * 64, "a test"),
+    reduction="random",
+    dims=7,
+    seed=7,
+    stages=((3, (56, 56)), (4, (28, 28))),
+)
+RECORD = Record("padim", PaDiMSettings(), FEATURES, pictures=3)
 ARRAYS = {"mean": np.arange(6, dtype=np.float32).reshape(2, 3), "channels": np.array([1, 5])}
 
 
 @pytest.fixture
 def saved(tmp_path) -> Path:
     path = tmp_path / "best.pdparams"
-    checkpoint.save(path, ARRAYS, {"method": "padim", "n": 3})
+    checkpoint.save(path, ARRAYS, RECORD)
     return path
 
 
 def test_what_is_saved_is_loaded(saved):
     arrays, record = checkpoint.load(saved)
-    assert record["n"] == 3
-    assert record["version"] == checkpoint.CHECKPOINT.version
+    assert record == replace(RECORD, arrays_sha256=record.arrays_sha256)
     for key, array in ARRAYS.items():
         np.testing.assert_array_equal(arrays[key], array)
         assert arrays[key].dtype == array.dtype
@@ -35,7 +48,7 @@ def test_what_is_saved_is_loaded(saved):
 
 def test_a_view_is_saved_as_what_it_shows(tmp_path):
     path = tmp_path / "view.pdparams"
-    checkpoint.save(path, {"view": ARRAYS["mean"].T}, {})
+    checkpoint.save(path, {"view": ARRAYS["mean"].T}, RECORD)
     np.testing.assert_array_equal(checkpoint.load(path)[0]["view"], ARRAYS["mean"].T)
 
 
@@ -53,8 +66,8 @@ def test_a_truncated_file_is_refused(saved, keep):
 
 
 def test_another_format_version_is_refused(saved):
-    newer = replace(checkpoint.CHECKPOINT, version=3)
-    with pytest.raises(WorkError, match="version 2.*version 3"):
+    newer = replace(checkpoint.CHECKPOINT, version=4)
+    with pytest.raises(WorkError, match="version 3.*version 4"):
         checkpoint.load(saved, newer)
 
 
@@ -97,20 +110,35 @@ def test_a_failure_while_saving_leaves_the_old_file_and_nothing_else(saved, monk
 
     monkeypatch.setattr("safetensors.numpy.save_file", half)
     with pytest.raises(WorkError, match="No space left"):
-        checkpoint.save(saved, ARRAYS, {})
+        checkpoint.save(saved, ARRAYS, RECORD)
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == ["best.pdparams"]
 
 
+def test_a_record_survives_its_journey_through_json():
+    record = replace(RECORD, arrays_sha256="0" * 64)
+    assert decode(encode(record, "x", 1)) == record
+
+
+def test_a_detector_that_has_not_learned_is_not_saved(tmp_path):
+    with pytest.raises(RecordError, match="not learned"):
+        checkpoint.save(tmp_path / "model.pdparams", ARRAYS, replace(RECORD, pictures=0))
+    assert not list(tmp_path.iterdir())
+
+
 SAVE_FOREVER = """
 import sys, numpy as np
+from dataclasses import replace
 from models import checkpoint
-for i in range(1_000_000):
-    checkpoint.save(sys.argv[1], {"mean": np.full((512, 1024), i, np.float32)}, {"i": i})
+from tests.test_checkpoint import RECORD
+for i in range(1, 1_000_000):
+    record = replace(RECORD, pictures=i)
+    checkpoint.save(sys.argv[1], {"mean": np.full((512, 1024), i, np.float32)}, record)
     print(i, flush=True)
 """
 
 
+@pytest.mark.process
 def test_killed_while_saving_the_file_stays_whole(tmp_path):
     path = tmp_path / "best.pdparams"
     for pause in (0.0, 0.003, 0.007, 0.013):
@@ -123,4 +151,4 @@ def test_killed_while_saving_the_file_stays_whole(tmp_path):
         process.wait()
         process.stdout.close()
         arrays, record = checkpoint.load(path)
-        assert (arrays["mean"] == record["i"]).all()
+        assert (arrays["mean"] == record.pictures).all()

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import mahalanobis
 
-from models import distribution, gaussian
-from models.gaussian import PatchGaussian, invert_lower
+from models.heads import gaussian
+from models.heads.gaussian import PatchGaussian, invert_lower
+from models.heads.padim import PaDiMHead
+from models.methods import PaDiMSettings
 
 # (channels, grid) of each stage, finest first, and the factor by which each is coarser.
 EVEN = [(5, (8, 12)), (4, (4, 6)), (6, (2, 3))]
@@ -113,7 +115,7 @@ def test_merging_into_an_empty_one_copies():
 
 
 def test_rows_of_the_factors_give_the_precision_matrix():
-    """As models/distribution.py says: precision = WᵀW, W the rows of all levels."""
+    """As models/heads/padim.py says: precision = WᵀW, W the rows of all levels."""
     drawn = maps(EVEN)
     patches = fitted(EVEN, drawn)
     patches.finalize()
@@ -211,34 +213,39 @@ def test_values_that_are_not_finite_are_refused():
         fitted(EVEN, drawn).finalize()
 
 
+def head_of(stages, drawn) -> PaDiMHead:
+    head = PaDiMHead(PaDiMSettings(), stages)
+    head.update(drawn)
+    head.finish()
+    return head
+
+
 @EACH
-def test_packed_and_unpacked_it_is_the_same(stages):
+def test_a_head_comes_back_from_its_arrays(stages):
     drawn = maps(stages)
-    patches = fitted(stages, drawn)
-    patches.finalize()
-    again = distribution.unpack(distribution.pack(patches), stages, patches.n)
-    np.testing.assert_array_equal(again.mahalanobis(drawn), patches.mahalanobis(drawn))
+    head = head_of(stages, drawn)
+    again = PaDiMHead.from_arrays(head.arrays(), head.settings, stages, head.n)
+    np.testing.assert_array_equal(again.score(drawn)[1], head.score(drawn)[1])
 
 
 def test_in_float16_distances_hardly_change():
     drawn, others = maps(EVEN), maps(EVEN, 5, seed=2)
-    patches = fitted(EVEN, drawn)
-    patches.finalize()
-    arrays = distribution.pack(patches, "float16")
+    head = head_of(EVEN, drawn)
+    arrays = head.arrays("float16")
     assert {str(arrays[key].dtype) for key in arrays if key[:4] != "mean"} == {"float16"}
-    found = distribution.unpack(arrays, EVEN, 30).mahalanobis(others)
-    np.testing.assert_allclose(found, patches.mahalanobis(others), rtol=0.01)
+    found = PaDiMHead.from_arrays(arrays, head.settings, EVEN, 30).score(others)[1]
+    np.testing.assert_allclose(found, head.score(others)[1], rtol=0.01)
 
 
 @pytest.mark.parametrize("key", ["mean0", "own2", "coarser1"])
-def test_arrays_of_another_shape_do_not_unpack(key):
-    patches = fitted(EVEN, maps(EVEN))
-    patches.finalize()
-    arrays = distribution.pack(patches)
+def test_arrays_of_another_shape_make_no_head(key):
+    head = head_of(EVEN, maps(EVEN))
+    arrays = head.arrays()
     with pytest.raises(ValueError, match=f"{key} is"):
-        distribution.unpack({**arrays, key: arrays[key][1:]}, EVEN, 30)
+        PaDiMHead.from_arrays({**arrays, key: arrays[key][1:]}, head.settings, EVEN, 30)
     with pytest.raises(KeyError, match=key):
-        distribution.unpack({k: v for k, v in arrays.items() if k != key}, EVEN, 30)
+        del arrays[key]
+        PaDiMHead.from_arrays(arrays, head.settings, EVEN, 30)
 
 
 @pytest.mark.parametrize("d", [1, 5, 32, 33, 100])

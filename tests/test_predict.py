@@ -79,7 +79,7 @@ def test_without_a_threshold_the_verdict_is_unknown(demo, chips, tmp_path):
         *("--log_dir", tmp_path, *SMALL),
     )
     assert trained.code == 0, trained.err
-    assert checkpoint.load(tmp_path / "flange/best.pdparams")[1]["calibration"] is None
+    assert checkpoint.load(tmp_path / "flange/best.pdparams")[1].calibration is None
     result = predict(tmp_path, "--picture_path", chips, "--save_path", tmp_path / "sheets")
     assert result.code == 0, result.err
     assert {line.split("\t")[2] for line in result.lines} == {"unknown"}
@@ -156,7 +156,7 @@ def test_the_model_is_found_by_its_category(trained, chips, tmp_path, monkeypatc
 def test_layer_by_layer_the_scores_are_the_same(trained, chips, monkeypatch):
     options = ("--picture_path", chips, "--json", "--no-save_picture")
     static = predict(trained, *options)
-    monkeypatch.setattr("models.extractor.open_graph", None)  # what a graph would need
+    monkeypatch.setattr("models.predictor.open_predictor", None)  # what a graph would need
     dynamic = predict(trained, *options, "--to_static", "False", "--cpu_threads", 1)
     found = [[json.loads(line)["score"] for line in run.lines] for run in (static, dynamic)]
     assert len(found[0]) == 2 and found[1] == pytest.approx(found[0], rel=1e-4)

@@ -6,16 +6,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import paddle
 import pytest
 from PIL import Image
 
-from datasets.transforms import Preprocessing
+from common.preprocessing import Preprocessing
 from demo_set.generate import generate
-from models.extractor import has_int8
-from tasks.export import _calibration
+from models.engine import has_int8
+from tasks.export import _sample
 from tests.conftest import SMALL, call, fails
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +59,7 @@ def test_scores_hardly_change(quantized, trained, demo):
 
 
 def test_a_model_that_int8_changes_much_is_not_taken_for_a_foreign_one(tmp_path):
-    """Small models answer the probe picture, which is no calibration picture, quite differently."""
+    """Small models answer the probe picture, which is no sample picture, quite differently."""
     generate(tmp_path, seed=1, categories=["weave"], size=96, train=8, good=2, defective=1)
     options = ("--data_path", tmp_path, "--save_path", tmp_path / "out", "--log_dir", tmp_path)
     assert call("train", *options, *SMALL).code == 0
@@ -84,11 +83,11 @@ def test_every_convolution_computes_with_int8(quantized, demo):
 
 def test_precision_and_graph_must_agree(quantized, trained, demo, tmp_path):
     chips = demo / "flange/test/chip"
-    fails(infer(quantized, chips), 2, "--precision fp32", "int8 graph")
+    fails(infer(quantized, chips), 2, "--precision: fp32", "int8 graph")
     assert (
         call("export_model", "--model_path", trained / "flange", "--save_dir", tmp_path).code == 0
     )
-    fails(infer(tmp_path, chips, "--precision", "int8"), 2, "--precision int8", "no int8 graph")
+    fails(infer(tmp_path, chips, "--precision", "int8"), 2, "--precision: int8", "no int8 graph")
 
 
 def test_int8_needs_onednn(quantized, demo):
@@ -101,8 +100,8 @@ def test_int8_needs_onednn(quantized, demo):
     [
         ("missing", (), ("--quantize", "missing", "no such folder")),
         ("empty", (), ("--quantize", "empty", "no pictures")),
-        ("flange/train/good", ("--fused",), ("--quantize", "--fused")),
-        ("flange/train/good", ("--format", "onnx"), ("--quantize", "onnx")),
+        ("flange/train/good", ("--fused",), ("--quantize", "fused")),
+        ("flange/train/good", ("--format", "onnx"), ("--quantize", "ONNX")),
     ],
 )
 def test_wrong_use_is_named(trained, demo, tmp_path, monkeypatch, folder, more, words):
@@ -122,17 +121,16 @@ def test_a_paddle_that_writes_newer_graphs_is_told(trained, demo, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
-def test_no_more_calibration_pictures_are_taken_than_needed(tmp_path, monkeypatch):
+def test_no_more_sample_pictures_are_taken_than_needed(tmp_path, monkeypatch):
     monkeypatch.setenv("FLAGS_enable_pir_api", "1")
     for i in range(33):
         Image.new("RGB", (40, 40), (i, 0, 0)).save(tmp_path / f"{i:02}.png")
-    options = SimpleNamespace(quantize=tmp_path, fused=False, format="paddle")
-    images = _calibration(options, "resnet18", Preprocessing(32, (32, 32), (0, 0, 0), (1, 1, 1)))
+    images = _sample(tmp_path, Preprocessing(32, (32, 32), (0, 0, 0), (1, 1, 1)), 10**6)
     assert len(images) == 32
     assert len({float(image[0, 0, 0]) for image in images}) == 32
 
 
-def test_a_bad_calibration_picture_is_named(trained, tmp_path, monkeypatch):
+def test_a_bad_sample_picture_is_named(trained, tmp_path, monkeypatch):
     monkeypatch.setenv("FLAGS_enable_pir_api", "1")
     (tmp_path / "in").mkdir()
     (tmp_path / "in/000.png").write_bytes(b"no picture")

@@ -17,7 +17,7 @@ from evaluation.figures import measure
 from evaluation.pictures import Sheet
 from evaluation.scale import scale_for, verdict
 from evaluation.testing import ScoredPicture, score_all
-from models.scoring import Scores
+from models.detector import Scores
 
 SIZE = (32, 48)
 JUDGED = scale_for(Calibration(5.0, 5.0, 4.0, 1.0, "test"), 1.0)

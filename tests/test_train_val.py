@@ -52,9 +52,9 @@ def test_no_temporary_file_is_left(trained):
 def test_the_checkpoint_holds_the_calibration_of_the_validation(trained):
     record = checkpoint.load(trained / "flange" / "best.pdparams")[1]
     metrics = json.loads((trained / "flange" / "metrics.json").read_text())
-    assert record["calibration"]["image_threshold"] == metrics["image"]["threshold"]
-    assert record["calibration"]["pixel_threshold"] == metrics["pixel"]["threshold"]
-    assert record["category"] == "flange"
+    assert record.calibration.image_threshold == metrics["image"]["threshold"]
+    assert record.calibration.pixel_threshold == metrics["pixel"]["threshold"]
+    assert record.category == "flange"
 
 
 def test_validating_again_gives_the_same_figures(trained, demo, tmp_path):
@@ -134,7 +134,7 @@ def test_pictures_of_every_shape_and_mode_train_together(demo, tmp_path):
     Image.fromarray(grey16).save(normal / "deep.png")
     result = train(tmp_path / "out", "--normal_dir", normal)
     assert result.code == 0, result.err
-    assert checkpoint.load(tmp_path / "out/custom/best.pdparams")[1]["n"] == 6
+    assert checkpoint.load(tmp_path / "out/custom/best.pdparams")[1].pictures == 6
 
 
 def test_the_whole_of_a_wide_picture(demo, tmp_path):
@@ -144,7 +144,7 @@ def test_the_whole_of_a_wide_picture(demo, tmp_path):
     )
     assert result.code == 0, result.err
     arrays, record = checkpoint.load(tmp_path / "flange/best.pdparams")
-    assert record["image_size"] == [64, 128]
+    assert record.size == (64, 128)
     assert len(arrays["own0"]) == 4 * 8
 
 

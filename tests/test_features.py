@@ -3,8 +3,14 @@ import paddle
 import pytest
 from paddle import nn
 
-from models.embedding import PatchEmbedding, SemiOrthogonalEmbedding, draw, from_arrays, split
-from models.graph import selection
+from models.features import (
+    ChannelSelection,
+    SemiOrthogonalProjection,
+    draw,
+    from_arrays,
+    split,
+)
+from models.layers import Projection
 
 STAGES = (4, 6, 8)
 
@@ -22,7 +28,7 @@ def maps(sizes, batch=2):
     [((8, 8), (4, 4), (2, 2)), ((7, 9), (4, 5), (2, 3)), ((4, 4), (4, 4), (1, 1)), ((9, 9),) * 3],
 )
 def test_an_embedding_splits_into_the_maps_it_was_made_of(sizes):
-    embedding = PatchEmbedding.draw(STAGES, 9, seed=3)
+    embedding = ChannelSelection.draw(STAGES, 9, seed=3)
     drawn = maps(sizes)
     chosen = [drawn[i][:, embedding.by_stage[i]] for i in embedding.used]
     stages = embedding.stages(sizes)
@@ -37,36 +43,36 @@ def test_an_embedding_splits_into_the_maps_it_was_made_of(sizes):
 
 
 def test_stages_without_a_chosen_channel_are_left_out():
-    embedding = PatchEmbedding(STAGES, [4, 5, 9])
+    embedding = ChannelSelection(STAGES, [4, 5, 9])
     assert embedding.used == [1]
     assert embedding.stages([(8, 8), (4, 4), (2, 2)]) == [(3, (4, 4))]
 
 
 def test_the_draw_depends_on_the_seed_alone():
-    first, again, other = (PatchEmbedding.draw(STAGES, 9, seed).channels for seed in (7, 7, 8))
+    first, again, other = (ChannelSelection.draw(STAGES, 9, seed).channels for seed in (7, 7, 8))
     assert first.tolist() == again.tolist()
     assert first.tolist() != other.tolist()
     assert len(set(first.tolist())) == 9
 
 
 def test_all_channels_may_be_drawn():
-    assert PatchEmbedding.draw(STAGES, 18, 0).channels.tolist() == list(range(18))
+    assert ChannelSelection.draw(STAGES, 18, 0).channels.tolist() == list(range(18))
 
 
 @pytest.mark.parametrize("dims", [0, 19])
 def test_more_channels_than_there_are_is_an_error(dims):
-    with pytest.raises(ValueError, match="1…18"):
-        PatchEmbedding.draw(STAGES, dims, 0)
+    with pytest.raises(ValueError, match="1 to 18"):
+        ChannelSelection.draw(STAGES, dims, 0)
 
 
 @pytest.mark.parametrize("channels", [[], [3, 2], [1, 1], [-1, 2], [0, 18]])
 def test_channels_that_no_draw_gives_are_refused(channels):
     with pytest.raises(ValueError, match="channels"):
-        PatchEmbedding(STAGES, channels)
+        ChannelSelection(STAGES, channels)
 
 
 def test_the_projections_rows_are_orthonormal_and_seeded():
-    one, again, other = (SemiOrthogonalEmbedding.draw(STAGES, 5, seed) for seed in (7, 7, 8))
+    one, again, other = (SemiOrthogonalProjection.draw(STAGES, 5, seed) for seed in (7, 7, 8))
     np.testing.assert_allclose(one.projection @ one.projection.T, np.eye(5), atol=1e-6)
     np.testing.assert_array_equal(one.projection, again.projection)
     assert np.abs(one.projection - other.projection).max() > 0.1
@@ -87,8 +93,8 @@ class Maps(nn.Layer):
 @pytest.mark.parametrize("sizes", [((8, 8), (4, 4), (2, 2)), ((7, 9), (4, 5), (2, 3))])
 def test_a_projection_is_that_of_the_upsampled_and_concatenated_stages(sizes):
     drawn = maps(sizes)
-    embedding = SemiOrthogonalEmbedding.draw(STAGES, 5, seed=3)
-    (found,) = selection(Maps(drawn), embedding)(None)
+    embedding = SemiOrthogonalProjection.draw(STAGES, 5, seed=3)
+    (found,) = Projection(Maps(drawn), embedding)(None)
     up, rows, columns, finer = [], *(np.arange(side) for side in sizes[0]), sizes[0]
     for stage, grid in zip(drawn, sizes, strict=True):
         rows, columns = rows * grid[0] // finer[0], columns * grid[1] // finer[1]

@@ -3,12 +3,21 @@ import paddle
 import pytest
 from safetensors.numpy import save_file
 
-from common.errors import UsageError
-from models import build_detector, checkpoint, load_detector
+from common.errors import UsageError, WorkError
+from common.preprocessing import Preprocessing
+from models import checkpoint
 from models.backbones import names, network, sources
-from models.extractor import Engine, Extractor
+from models.engine import Engine
+from models.factory import build_detector, load_detector, load_features
+from models.predictor import layer_predictor
 
 SIZE = (64, 96)
+CPU = Engine(device="cpu")
+
+
+def sized(size: tuple[int, int] = SIZE) -> dict:
+    """Settings of a detector for pictures of `size`."""
+    return {"preprocessing": Preprocessing(size, size), "engine": CPU}
 
 
 def pictures(n: int, size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
@@ -19,7 +28,7 @@ def pictures(n: int, size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def detector():
-    detector = build_detector(dims=20, image_size=SIZE, device="cpu")
+    detector = build_detector(dims=20, **sized())
     detector.fit([pictures(8)[:5], pictures(8)[5:]])
     return detector
 
@@ -61,7 +70,7 @@ def test_a_score_depends_on_nothing_but_its_picture(detector):
 
 
 def test_batches_do_not_change_the_model(detector):
-    other = build_detector(dims=20, image_size=SIZE, device="cpu")
+    other = build_detector(dims=20, **sized())
     other.fit(np.split(pictures(8), 8))
     np.testing.assert_allclose(
         other.score(pictures(3)).image, detector.score(pictures(3)).image, rtol=1e-3
@@ -69,53 +78,56 @@ def test_batches_do_not_change_the_model(detector):
 
 
 def test_a_loaded_detector_scores_the_same(detector, tmp_path):
-    checkpoint.save(tmp_path / "best.pdparams", *detector.state())
-    loaded = load_detector(tmp_path / "best.pdparams", device="cpu")
-    assert loaded.record["weights"] == detector.record["weights"]
-    assert loaded.gaussian.n == 8
+    checkpoint.save(tmp_path / "best.pdparams", detector.arrays(), detector.record)
+    loaded = load_detector(tmp_path / "best.pdparams", CPU)
+    assert loaded.record.features == detector.record.features
+    assert loaded.head.n == 8
     ours, theirs = loaded.score(pictures(3)), detector.score(pictures(3))
     np.testing.assert_allclose(ours.map, theirs.map, rtol=1e-6)
 
 
 def test_the_checkpoint_remembers_weights_and_channels(detector):
-    arrays, record = detector.state()
-    assert record["weights"]["name"] == "resnet18_tinyimagenet.safetensors"
-    assert len(record["weights"]["sha256"]) == 64
+    arrays, weights = detector.arrays(), detector.record.features.weights
+    assert weights.name == "resnet18_tinyimagenet.safetensors"
+    assert len(weights.sha256) == 64
     assert len(arrays["channels"]) == 20
     assert not [key for key in arrays if "layer4" in key]
 
 
-def test_a_checkpoint_of_another_shape_is_refused(detector):
-    arrays, record = detector.state()
-    with pytest.raises(ValueError, match="mean1 is"):
-        type(detector).from_state({**arrays, "mean1": arrays["mean1"][:, :5]}, record)
+def test_a_checkpoint_of_another_shape_is_refused(detector, tmp_path):
+    arrays = detector.arrays()
+    arrays["mean1"] = arrays["mean1"][:, :5]
+    checkpoint.save(tmp_path / "best.pdparams", arrays, detector.record)
+    with pytest.raises(WorkError, match="mean1 is"):
+        load_detector(tmp_path / "best.pdparams", CPU)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 97), (70, 100), (33, 35)])
 def test_the_grids_are_what_the_network_gives(size):
-    detector = build_detector(dims=200, image_size=size, device="cpu")
-    maps = detector.extract(np.zeros((1, 3, *size), np.float32))
-    assert [(stage.shape[1], stage.shape[2:]) for stage in maps] == detector.stages
+    detector = build_detector(dims=200, **sized(size))
+    maps = detector.features(np.zeros((1, 3, *size), np.float32))
+    found = tuple((stage.shape[1], stage.shape[2:]) for stage in maps)
+    assert found == detector.record.features.stages
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_one_picture_is_too_few(n):
-    detector = build_detector(dims=5, image_size=SIZE, device="cpu")
-    with pytest.raises(UsageError, match="at least 2"):
+    detector = build_detector(dims=5, **sized())
+    with pytest.raises(UsageError, match="at least 2" if n else "no pictures"):
         detector.fit([pictures(n)] if n else [])
 
 
 def test_more_dims_than_channels_keeps_all_and_says_so(caplog):
-    detector = build_detector(dims=449, image_size=SIZE, device="cpu")
-    assert detector.embedding.dims == detector.record["dims"] == 448
-    assert "448 channels, no more" in caplog.text
+    detector = build_detector(dims=449, **sized())
+    assert detector.features.reduction.dims == detector.record.features.dims == 448
+    assert "448 channels, all are kept" in caplog.text
 
 
 def test_channels_of_late_stages_alone_need_their_own_grid_only():
-    detector = build_detector(dims=1, seed=2, image_size=SIZE, device="cpu")
-    assert detector.embedding.channels[0] >= 192  # of layer3, whose own grid is 4 × 6
+    detector = build_detector(dims=1, seed=2, **sized())
+    assert detector.features.reduction.channels[0] >= 192  # of layer3, whose own grid is 4 × 6
     detector.fit([pictures(4)])
-    assert detector.gaussian.grid == (4, 6)
+    assert detector.head.gaussian.grid == (4, 6)
     assert detector.score(pictures(1)).map.shape == (1, *SIZE)
 
 
@@ -123,7 +135,7 @@ def test_a_gpu_that_is_not_there_is_wrong_use():
     if paddle.is_compiled_with_cuda():
         pytest.skip("there may be a GPU")
     with pytest.raises(UsageError, match="no CUDA"):
-        build_detector(device="gpu:0")
+        build_detector(engine=Engine(device="gpu:0"))
 
 
 def test_the_static_graph_computes_what_dygraph_computes():
@@ -131,7 +143,7 @@ def test_the_static_graph_computes_what_dygraph_computes():
     network.set_weights(net, sources.find("resnet18", "embedded").state)
     images = pictures(2)
     dygraph = [stage.numpy() for stage in net(paddle.to_tensor(images))]
-    static = Extractor(net, SIZE, Engine("cpu"))(images)
+    static = layer_predictor(net, SIZE, CPU)(images)
     assert [stage.shape[1] for stage in static] == [64, 128, 256]
     for one, other in zip(static, dygraph, strict=True):
         assert np.linalg.norm(one - other) / np.linalg.norm(other) < 1e-4
@@ -143,16 +155,17 @@ def test_the_static_graph_computes_what_dygraph_computes():
         ({}, 100, "random", 7, ""),
         ({"seed": 3}, 100, "random", 3, ""),
         ({"dims": 448}, 448, "none", None, ""),
-        ({"dims": 500, "seed": 3}, 448, "none", None, "448 channels, no more"),
-        ({"reduction": "none", "seed": 3}, 448, "none", None, "--seed 3 has no effect"),
+        ({"dims": 500, "seed": 3}, 448, "none", None, "448 channels, all are kept"),
+        ({"reduction": "none", "seed": 3}, 448, "none", None, "seed 3 has no effect"),
         ({"layers": ("layer1",)}, 64, "none", None, ""),
         ({"reduction": "semi_orthogonal", "dims": 9}, 9, "semi_orthogonal", 7, ""),
     ],
 )
 def test_the_record_says_what_was_drawn(caplog, asked, dims, reduction, seed, warning):
-    built = build_detector(pretrained_backbone="embedded", image_size=SIZE, **asked)
-    assert [built.record[key] for key in ("dims", "reduction", "seed")] == [dims, reduction, seed]
-    assert built.embedding.dims == dims
+    built = build_detector(pretrained_backbone="embedded", **sized(), **asked)
+    record = built.record.features
+    assert [record.dims, record.reduction, record.seed] == [dims, reduction, seed]
+    assert built.features.reduction.dims == dims
     assert (warning in caplog.text) if warning else not caplog.text
 
 
@@ -162,7 +175,9 @@ def test_settings_that_are_not_there_are_refused(wrong):
         build_detector(pretrained_backbone="embedded", **wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"dims": 20, "reduction": "none"}, {"device": "gpu:99"}])
+@pytest.mark.parametrize(
+    "wrong", [{"dims": 20, "reduction": "none"}, {"engine": Engine(device="gpu:99")}]
+)
 def test_wrong_use_is_told_before_anything_is_downloaded(monkeypatch, wrong):
     monkeypatch.setattr(sources, "find", lambda *_: pytest.fail("weights were looked for"))
     with pytest.raises(UsageError):
@@ -173,10 +188,10 @@ def test_an_epsilon_that_had_to_be_raised_is_in_the_record():
     net = network.build("resnet18", ("layer1",), SIZE)
     state = sources.find("resnet18", "embedded").state
     network.set_weights(net, {**state, "bn1.weight": 1e4 * state["bn1.weight"].astype("f4")})
-    built = build_detector(pretrained_backbone="embedded", layers=("layer1",), image_size=SIZE)
-    built.network.set_state_dict(net.state_dict())
+    built = build_detector(pretrained_backbone="embedded", layers=("layer1",), **sized())
+    built.features.network.set_state_dict(net.state_dict())
     built.fit([pictures(4)])
-    assert built.record["epsilon"] == built.gaussian.epsilon > 0.01
+    assert built.record.settings.epsilon == built.head.gaussian.epsilon > 0.01
 
 
 @pytest.mark.parametrize(
@@ -190,7 +205,7 @@ def test_a_librarys_padding_reaches_the_scores(tmp_path, scheme, file, padding):
     parts = {key: key.rpartition(".") for key in ours}
     theirs = {f"{modules[parts[key][0]]}.{parts[key][2]}": ours[key] for key in ours}
     save_file(theirs, tmp_path / file)
-    settings = {"layers": ("block3", "block5"), "image_size": (70, 99), "device": "cpu"}
+    settings = {"layers": ("block3", "block5"), **sized((70, 99))}
     built = build_detector(
         backbone="efficientnet_b0", pretrained_backbone=str(tmp_path / file), **settings
     )
@@ -199,16 +214,11 @@ def test_a_librarys_padding_reaches_the_scores(tmp_path, scheme, file, padding):
         "efficientnet_b0", settings["layers"], (70, 99), {"padding": padding, "epsilon": 1e-3}
     )
     network.set_weights(expected, ours)
-    for found, stage in zip(built.extract(images), expected(paddle.to_tensor(images)), strict=True):
+    for found, stage in zip(
+        built.features(images), expected(paddle.to_tensor(images)), strict=True
+    ):
         np.testing.assert_allclose(found, stage.numpy(), rtol=1e-3, atol=1e-4)
     built.fit([images])
-    again = type(built).from_state(*built.state(), device="cpu")
-    np.testing.assert_allclose(again.score(images).map, built.score(images).map, rtol=1e-4)
-
-
-def test_a_record_from_before_other_backbones_still_loads(detector):
-    arrays, record = detector.state()
-    older = {key: value for key, value in record.items() if key not in ("variant", "reduction")}
-    again = type(detector).from_state(arrays, older, device="cpu")
-    images = pictures(1)
-    np.testing.assert_array_equal(again.score(images).image, detector.score(images).image)
+    again = load_features(built.arrays(), built.record, CPU)
+    for found, stage in zip(again(images), built.features(images), strict=True):
+        np.testing.assert_allclose(found, stage, rtol=1e-4, atol=1e-5)
