@@ -1,5 +1,5 @@
-"""Decodes ahead of whoever consumes: threads work while the network does (Pillow lets go of
-the interpreter while it decodes and resizes)."""
+"""Decodes ahead of the consumer: threads work while the network does (Pillow releases the
+interpreter while it decodes and resizes)."""
 
 import logging
 import time
@@ -13,10 +13,10 @@ import numpy as np
 
 from common.timing import phase
 from datasets.samples import Sample
-from datasets.transforms import BadPictureError, Preprocessing
+from datasets.transforms import BadPictureError, Transform
 
 DECODING = "decoding (threads' time)"  # the phase
-AHEAD_BYTES = 2**27  # of pictures decoded ahead, more than a batch of them
+AHEAD_BYTES = 2**27  # of decoded pictures that wait, beyond one batch
 
 logger = logging.getLogger(__name__)
 
@@ -33,23 +33,23 @@ class Batch:
 class Loader:
     """Batches of `samples` in their order; iterate once.
 
-    `workers` threads decode (0: the caller's own), from `start` on or else from the first batch
-    asked for. A picture that does not decode raises BadPictureError, or with `skip_bad` is left
-    out, logged, and kept in `skipped`. No more than three batches are decoded ahead, so that memory
-    does not grow with the number of pictures.
+    `workers` threads decode, or with 0 the calling thread; they begin at `start`, or else when the
+    first batch is requested. A picture that does not decode raises BadPictureError; with `skip_bad`
+    it is left out, logged, and its error added to `skipped`. At most three batches are decoded
+    ahead, so that memory does not grow with the number of pictures.
     """
 
     def __init__(
         self,
         samples: Sequence[Sample],
-        preprocessing: Preprocessing,
+        transform: Transform,
         batch_size: int = 32,
         workers: int = 2,
         skip_bad: bool = False,
         masks: bool = False,
     ):
         self.samples = samples
-        self.preprocessing = preprocessing
+        self.transform = transform
         self.batch_size = batch_size
         self.workers = workers
         self.skip_bad = skip_bad
@@ -60,9 +60,9 @@ class Loader:
         self._pool = None
 
     def start(self) -> "Loader":
-        """Decode the first batches from now on, while the caller still prepares the network.
+        """Begin to decode the first batches, while the caller still prepares the network.
 
-        A caller that may not come to iterate uses the loader as a context manager instead.
+        A caller that may fail before it iterates uses the loader as a context manager instead.
         """
         if self.workers and self._pool is None:
             self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decoder")
@@ -71,8 +71,8 @@ class Loader:
         return self
 
     def _ahead(self) -> int:
-        """Pictures to decode ahead: three batches, or of large pictures one."""
-        height, width = self.preprocessing.crop
+        """Pictures to decode ahead: three batches, or one where pictures are large."""
+        height, width = self.transform.preprocessing.crop
         few, many = self.batch_size + self.workers, 3 * self.batch_size + self.workers
         return max(few, min(many, AHEAD_BYTES // (12 * height * width)))
 
@@ -80,7 +80,7 @@ class Loader:
         return self.start()
 
     def __exit__(self, *_) -> None:
-        """What is not decoded yet stays so."""
+        """Cancel what is not decoded yet."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
@@ -102,7 +102,7 @@ class Loader:
             for sample in self.samples:
                 yield from self._result(_done(self._decode, sample))
             return
-        with self:  # the consumer may leave early, or a picture be bad
+        with self:  # the consumer may stop early, or a picture may be bad
             while self._pending:
                 future = self._pending.popleft()
                 for sample in islice(self._coming, 1):
@@ -111,7 +111,7 @@ class Loader:
 
     def _decode(self, sample: Sample) -> tuple:
         start = time.perf_counter()
-        image = self.preprocessing.normalize(self.preprocessing.picture(sample.path))
+        image = self.transform.normalize(self.transform.picture(sample.path))
         mask = self._mask(sample)
         phase.add(DECODING, time.perf_counter() - start)
         return sample, image, mask
@@ -120,8 +120,8 @@ class Loader:
         if not self.masks:
             return None
         if not sample.defective:
-            return np.zeros(self.preprocessing.crop, bool)
-        return self.preprocessing.mask(sample.mask) if sample.mask else None
+            return np.zeros(self.transform.preprocessing.crop, bool)
+        return None if sample.mask is None else self.transform.mask(sample.mask)
 
     def _result(self, future: Future) -> Iterator[tuple]:
         with phase("waiting for decoding"):
@@ -131,14 +131,12 @@ class Loader:
         elif self.skip_bad and isinstance(error, BadPictureError):
             self.skipped.append(error)
             logger.warning("skipped: %s", error)
-        elif isinstance(error, BadPictureError):
-            raise BadPictureError(f"{error}, or go on without it by --skip_bad") from error
         else:
             raise error
 
 
 def _done(function, argument) -> Future:
-    """What `submit` would return, computed here and now."""
+    """What `submit` would return, computed at once in this thread."""
     future = Future()
     try:
         future.set_result(function(argument))

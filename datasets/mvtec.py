@@ -3,41 +3,48 @@
 from pathlib import Path
 
 from common.errors import UsageError
-from datasets.samples import GOOD, Category, Sample, find_mask, masks_in, pictures_in
+from datasets.samples import (
+    GOOD,
+    Category,
+    Sample,
+    find_mask,
+    masks_in,
+    pictures_in,
+    require_folder,
+)
+
+LAYOUT = "category folders in MVTec AD's layout (<category>/train/good, <category>/test/...)"
 
 
 def find_categories(data_path: Path) -> list[str]:
     """Names of the category folders in `data_path`: those with `train/good` or `test`."""
-    if not data_path.is_dir():
-        raise UsageError(
-            f"--data_path {data_path}: no such folder; expected one that holds category folders "
-            "in MVTec AD's layout (<category>/train/good, <category>/test/…)"
-        )
+    require_folder(data_path, "data_path", f"a folder of {LAYOUT}")
     found = [name for name in _folders(data_path) if _is_category(data_path / name)]
     if not found:
         hint = (
-            f"; it is a category itself: --data_path {data_path.parent} --category {data_path.name}"
+            f"it is a category itself; name its parent folder {data_path.parent}, and the "
+            f"category {data_path.name}"
             if _is_category(data_path)
-            else "; expected <category>/train/good and <category>/test/…"
+            else f"expected {LAYOUT}"
         )
-        raise UsageError(f"--data_path {data_path}: holds no category folder{hint}")
+        raise UsageError(f"{data_path}: holds no category folder; {hint}", "data_path")
     return found
 
 
 def choose_categories(data_path: Path, category: str) -> list[str]:
-    """`category`, or every one there is for `all`."""
+    """`category` alone, or for `all` every category in `data_path`."""
     found = find_categories(data_path)
     if category == "all":
         return found
     if category not in found:
         raise UsageError(
-            f"--category {category}: not in {data_path}; found: {', '.join(found)} (or `all`)"
+            f"{category}: not in {data_path}; found: {', '.join(found)} (or `all`)", "category"
         )
     return [category]
 
 
 def open_category(data_path: Path, name: str) -> Category:
-    """The pictures of category `name`; folders that are not there count as empty."""
+    """The pictures of category `name`; folders that do not exist count as empty."""
     root = data_path / name
     train = [Sample(path) for path in _pictures(root / "train" / GOOD)]
     test = []
@@ -48,7 +55,7 @@ def open_category(data_path: Path, name: str) -> Category:
 
 
 def _folders(folder: Path) -> list[str]:
-    """Names of the folders in `folder`, if it is there; hidden ones are tools' leavings."""
+    """Names of the folders in `folder`, if it exists; hidden ones (.git) hold no pictures."""
     if not folder.is_dir():
         return []
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

@@ -1,4 +1,4 @@
-"""Options that say which pictures, and how they become arrays."""
+"""Options for the pictures that are read, and for how they become arrays."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common.errors import UsageError
 from common.options import add_boolean, checked, folder_name, side_or_size, whole
+from common.preprocessing import Preprocessing
 
 
 def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
@@ -19,8 +20,8 @@ def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
     group.add_argument(
         "--category",
         type=checked(folder_name),
-        help="a category folder in --data_path, or `all` (default: all); with plain folders "
-        "the model's name (default: custom)",
+        help="a category folder in --data_path, or `all` (default: all); with plain folders, "
+        "the name of the model (default: custom)",
     )
     if training:
         text = "plain folder of good training pictures"
@@ -29,13 +30,20 @@ def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
         parser.set_defaults(normal_dir=None)
     group.add_argument("--test_normal_dir", type=Path, help="plain folder of good test pictures")
     group.add_argument("--abnormal_dir", type=Path, help="plain folder of defective test pictures")
-    group.add_argument("--mask_dir", type=Path, help="masks of --abnormal_dir, by picture name")
+    group.add_argument(
+        "--mask_dir",
+        type=Path,
+        help="masks of the pictures in --abnormal_dir: <name>_mask.png or <name>.png",
+    )
     add_loading_options(group)
 
 
 def add_loading_options(group, batch_size: int = 32) -> None:
     group.add_argument(
-        *("-b", "--batch_size"), type=whole(1), default=batch_size, help="pictures a batch"
+        *("-b", "--batch_size"),
+        type=whole(1, 65536),
+        default=batch_size,
+        help="pictures per batch",
     )
     group.add_argument(
         "--num_workers",
@@ -43,7 +51,13 @@ def add_loading_options(group, batch_size: int = 32) -> None:
         default=min(8, os.cpu_count() or 1),
         help="threads that decode pictures; 0 decodes between batches",
     )
-    add_boolean(group, "--skip_bad", False, "go on without pictures that do not decode")
+    group.add_argument(
+        "--max_pixels",
+        type=whole(1, 10**10),
+        default=100_000_000,  # datasets.decoding.MAX_PIXELS; importing that would slow --help
+        help="largest number of pixels (width x height) of a picture; larger ones are refused",
+    )
+    add_boolean(group, "--skip_bad", False, "leave out pictures that do not decode")
 
 
 def add_size_options(parser: argparse.ArgumentParser) -> None:
@@ -62,35 +76,33 @@ def add_size_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def preprocessing_from(options: argparse.Namespace):
-    """The Preprocessing that --resize and --img_size ask for; UsageError where they disagree."""
-    from datasets.transforms import Preprocessing
-
+def preprocessing_from(options: argparse.Namespace) -> Preprocessing:
+    """The Preprocessing of --resize and --img_size; UsageError where they are impossible."""
     size = options.img_size
-    crop = (size, size) if isinstance(size, int) else size
-    resize = options.resize
-    smallest = (resize, resize) if isinstance(resize, int) else resize
-    if crop[0] > smallest[0] or crop[1] > smallest[1]:
-        raise UsageError(
-            f"--img_size {crop[0]}x{crop[1]} is larger than what --resize leaves "
-            f"({smallest[0]}x{smallest[1]}); make --resize at least as large"
-        )
-    if min(crop) < 32:
-        raise UsageError(f"--img_size {size}: at least 32 pixels a side are needed")
-    return Preprocessing(resize, crop)
+    try:
+        return Preprocessing(options.resize, (size, size) if isinstance(size, int) else size)
+    except ValueError as error:
+        text = str(error).replace("crop", "--img_size").replace("resize", "--resize")
+        raise UsageError(text) from error
 
 
 def category_names(options: argparse.Namespace) -> list[str]:
-    """The categories that the options name; UsageError where there is none."""
+    """The categories that the options select; UsageError where there is none."""
     from datasets import mvtec
 
     if _plain(options):
         if options.data_path is not None:
-            raise UsageError("--data_path and plain folders (--normal_dir …) exclude each other")
+            raise UsageError(
+                "use either --data_path or plain folders (--normal_dir, --test_normal_dir, "
+                "--abnormal_dir, --mask_dir)"
+            )
         if options.mask_dir is not None and options.abnormal_dir is None:
-            raise UsageError("--mask_dir: masks of what? name the pictures by --abnormal_dir")
+            raise UsageError("needs --abnormal_dir, the pictures that the masks are of", "mask_dir")
         if options.category == "all":
-            raise UsageError("--category all: with plain folders there is one; give it a name")
+            raise UsageError(
+                "`all` needs --data_path; plain folders are one category, give it a name",
+                "category",
+            )
         return [options.category or "custom"]
     return mvtec.choose_categories(_data_path(options), options.category or "all")
 
@@ -107,7 +119,7 @@ def open_category(options: argparse.Namespace, name: str):
 
 
 def source(options: argparse.Namespace, name: str) -> Path:
-    """Where the pictures of category `name` lie, for messages."""
+    """The folder of the pictures of category `name`, for messages."""
     if _plain(options):
         return options.normal_dir or options.abnormal_dir or options.test_normal_dir
     return _data_path(options) / name

@@ -1,14 +1,18 @@
 """What a data set is made of: pictures, their labels, their masks."""
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UsageError, WorkError
 from datasets.transforms import (
+    MAX_PIXELS,
     SUFFIXES,
     BadPictureError,
+    Source,
+    name_of,
     picture_size,
     read_mask,
     read_picture,
@@ -19,11 +23,15 @@ GOOD = "good"
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture. `kind` is `good` or the name of a defect; `mask` only where there is one."""
+    """One picture. `kind` is `good` or the name of a defect; `mask` only where there is one.
 
-    path: Path
+    `path` is a path in a data set; other sources (bytes, arrays) can be decoded, but Samples of
+    arrays cannot be compared.
+    """
+
+    path: Source
     kind: str = GOOD
-    mask: Path | None = None
+    mask: Source | None = None
 
     @property
     def defective(self) -> bool:
@@ -40,7 +48,11 @@ class Category:
 
 
 def pictures_in(folder: Path, recursive: bool = False) -> list[Path]:
-    """The picture files in `folder`, by their endings, sorted; hidden ones are not pictures."""
+    """The picture files in `folder`, by their endings, sorted; hidden files are left out.
+
+    So is what is not a regular file (folders, pipes, devices) and a link that leads nowhere. Raises
+    OSError where a folder cannot be read.
+    """
     return sorted(
         path
         for path in (_below(folder) if recursive else folder.iterdir())
@@ -48,24 +60,40 @@ def pictures_in(folder: Path, recursive: bool = False) -> list[Path]:
     )
 
 
+def require_folder(folder: Path, setting: str, expected: str = "") -> None:
+    """UsageError that names `setting` where `folder` is not a folder that can be reached."""
+    try:
+        is_folder = stat.S_ISDIR(folder.stat().st_mode)
+    except FileNotFoundError:
+        is_folder = False
+    except (OSError, ValueError) as error:  # a loop of links, a name too long, a null character
+        raise UsageError(f"{folder}: {getattr(error, 'strerror', error)}", setting) from error
+    if not is_folder:
+        raise UsageError(
+            f"{folder}: no such folder{expected and f'; expected {expected}'}", setting
+        )
+
+
 def _below(folder: Path) -> Iterator[Path]:
-    """All files below `folder`, through links too; OSError where a folder may not be read."""
+    """All files below `folder`, also through links."""
 
     def refuse(error: OSError):
         raise error
 
     seen = set()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
-        real = Path(root).resolve()
-        folders[:] = (
-            [name for name in folders if not name.startswith(".")] if real not in seen else []
-        )
-        yield from (Path(root) / name for name in files if real not in seen)
-        seen.add(real)  # a link may lead back up
+        status = Path(root).stat()
+        identity = status.st_dev, status.st_ino
+        if identity in seen:  # a link may lead back to a folder above
+            folders.clear()
+            continue
+        seen.add(identity)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(root) / name for name in files)
 
 
 def masks_in(folder: Path | None) -> dict[str, Path]:
-    """The mask files in `folder`, if it is there, by their names without ending."""
+    """The mask files in `folder`, if it exists, by their names without ending."""
     if folder is None or not folder.is_dir():
         return {}
     return {path.stem: path for path in reversed(pictures_in(folder))}
@@ -77,7 +105,7 @@ def find_mask(picture: Path, masks: dict[str, Path]) -> Path | None:
 
 
 def require_training(category: Category, where: Path) -> None:
-    """Two good pictures at least, or UsageError."""
+    """UsageError where there are fewer than two good pictures to train with."""
     if len(category.train) < 2:
         raise UsageError(
             f"{where}: {len(category.train)} pictures to train with; at least 2 good ones are "
@@ -86,30 +114,34 @@ def require_training(category: Category, where: Path) -> None:
 
 
 def require_test(category: Category, where: Path) -> None:
-    """A test picture at least, or UsageError."""
+    """UsageError where there is no test picture."""
     if not category.test:
         raise UsageError(
-            f"{where}: no test pictures to validate with (test/good and test/<defect>, or "
-            "--test_normal_dir and --abnormal_dir)"
+            f"{where}: no test pictures to validate with; expected folders test/good and "
+            "test/<defect>, or plain folders of good and defective test pictures"
         )
 
 
-def check_masks(samples: list[Sample], skip_bad: bool = False) -> None:
-    """Every mask must have its picture's size; headers alone are read. Raises WorkError."""
+def check_masks(
+    samples: list[Sample], skip_bad: bool = False, max_pixels: int = MAX_PIXELS
+) -> None:
+    """WorkError where a mask has not its picture's size. Reads headers, pixels only in doubt."""
     for sample in samples:
         if sample.mask is None:
             continue
         try:
-            if picture_size(sample.path) == picture_size(sample.mask):
+            if picture_size(sample.path, max_pixels) == picture_size(sample.mask, max_pixels):
                 continue
-            # Orientation may stand behind the pixels, where only decoding finds it.
-            picture, mask = read_picture(sample.path).size, read_mask(sample.mask).shape[::-1]
+            # The orientation may come after the pixels in the file, where only decoding finds it.
+            picture = read_picture(sample.path, max_pixels).size
+            mask = read_mask(sample.mask, max_pixels).shape[::-1]
         except BadPictureError:
             if skip_bad:
                 continue
             raise
         if picture != mask:
             raise WorkError(
-                f"{sample.mask}: is {mask[0]}×{mask[1]}, but its picture {sample.path.name} is "
-                f"{picture[0]}×{picture[1]}; a mask must have its picture's size"
+                f"{name_of(sample.mask)}: {mask[0]}×{mask[1]} pixels, but its picture "
+                f"{name_of(sample.path)} has {picture[0]}×{picture[1]}; "
+                "a mask must have the size of its picture"
             )
