@@ -4,23 +4,9 @@ A detector has two verbs, whatever the method behind it: `fit(batches)` learns f
 pictures, `score(images)` answers with one score a picture and one anomaly map a picture.
 """
 
-import os
-import tempfile
-import warnings
+from models.runtime import prepare
 
-# Paddle's C++ side prints warnings about its own internals on stderr and its Python side
-# misses ccache, which only compiling custom operators needs. Both are noise to our users;
-# errors still come through.
-os.environ.setdefault("GLOG_minloglevel", "2")
-warnings.filterwarnings("ignore", message="No ccache found")
-
-# Paddle writes below the home folder when it is imported and when it converts a network; in a
-# container there may be none. A folder for this process alone serves as well.
-SUBSTITUTE_HOME = None
-_home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
-if not os.access(_home, os.W_OK | os.X_OK) or not os.path.isdir(_home):  # noqa: PTH112
-    SUBSTITUTE_HOME = tempfile.TemporaryDirectory(prefix="padim-home-")
-    os.environ["HOME"] = SUBSTITUTE_HOME.name
+prepare()
 
 METHODS = ("padim",)
 
