@@ -1,7 +1,7 @@
 """The zip archives that PyTorch writes, read within bounds.
 
-PyTorch stores its files as they are. A zip archive made to do harm declares gigabytes in
-kilobytes, by compression or by entries that lie upon each other.
+PyTorch does not compress its files. A malicious zip archive declares gigabytes in kilobytes, by
+compression or by overlapping entries.
 """
 
 import io
@@ -12,7 +12,7 @@ import numpy as np
 from models.backbones.contents import BLOCK, Allowance, Content
 
 MOST_PICKLE = 2**26  # bytes of data.pkl, which holds no numbers; 1000 tensors need 100 kB
-MOST_EXPANSION = 4  # compressed weights become smaller by a tenth
+MOST_EXPANSION = 4  # compressed weights become only a tenth smaller
 LONGEST_READ = 2**22  # the list of entries is read at once: 50 000 of them
 
 

@@ -34,12 +34,13 @@ class Content:
     `nbytes` is their number, None where only reading tells it.
     """
 
-    __slots__ = ("nbytes", "read", "_flat")  # a file may have very many
+    __slots__ = ("nbytes", "read", "_raw", "_wide")  # a file may have very many
 
     def __init__(self, nbytes: int | None, read: Callable[[], np.ndarray] | None):
         self.nbytes = nbytes
         self.read = read
-        self._flat: tuple[str, np.ndarray] | None = None
+        self._raw: np.ndarray | None = None
+        self._wide: np.ndarray | None = None
 
     @classmethod
     def of(cls, raw: bytes) -> "Content":
@@ -48,15 +49,17 @@ class Content:
 
     def elements(self, code: str) -> np.ndarray:
         """All bytes as a flat array of type `code`; bfloat16 as float32, widened once."""
-        if self._flat is None or self._flat[0] != code:
+        if self._raw is None:
             if self.read is None:
                 raise ValueError("a tensor storage without content")
-            raw = self.read()
-            if raw.size % width(code):
-                raise ValueError(f"{raw.size} bytes are not a whole number of {code} numbers")
-            bits = raw.view("<u2" if code == "bfloat16" else code)
-            self._flat = code, widened(bits) if code == "bfloat16" else bits
-        return self._flat[1]
+            self._raw = self.read()
+        if self._raw.size % width(code):
+            raise ValueError(f"{self._raw.size} bytes are not a whole number of {code} numbers")
+        if code != "bfloat16":
+            return self._raw.view(code)
+        if self._wide is None:
+            self._wide = widened(self._raw.view("<u2"))
+        return self._wide
 
 
 class Tensor:

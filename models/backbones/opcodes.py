@@ -28,14 +28,11 @@ class LongText:
 
     def __init__(self, content: Content):
         self.content = content
-
-    def latin1(self) -> Content:
-        """The bytes that the text stands for."""
-        return Content(None, self._read)
+        self.latin1 = Content(None, self._read)  # the bytes that the text stands for
 
     def _read(self) -> np.ndarray:
         raw = self.content.read()
-        if raw.size and raw.max() > 0xC3:  # beyond latin1, Python needs up to 4 bytes a letter
+        if raw.size and raw.max() > 0xC3:  # beyond latin1, Python needs up to 4 bytes per letter
             raise ValueError("a text in place of the bytes of an array")
         text = str(memoryview(raw), "utf-8")
         del raw
@@ -85,13 +82,13 @@ class Interpreter:
         self.stack.append(value)
 
     def text(self, length: int, encoding: str = "utf-8") -> None:
-        self.spend(length // 32)
+        self.spend(length // 32 if length <= INLINE else 10)
         if length > INLINE:
             self.push(LongText(self.source.content(length)))
         else:
             self.push(self.source.take(length).decode(encoding, "strict"))
 
-    def bytes(self, length: int) -> None:
+    def binary(self, length: int) -> None:
         self.spend(10)
         self.push(self.source.content(length))
 
@@ -198,9 +195,9 @@ STEPS: dict[bytes, Callable[[Interpreter], None]] = {
     b"\x8c": lambda i: i.text(i.number("<B")),
     b"X": lambda i: i.text(i.number("<I")),
     b"\x8d": lambda i: i.text(i.number("<Q")),
-    b"C": lambda i: i.bytes(i.number("<B")),
-    b"B": lambda i: i.bytes(i.number("<I")),
-    b"\x8e": lambda i: i.bytes(i.number("<Q")),
+    b"C": lambda i: i.binary(i.number("<B")),
+    b"B": lambda i: i.binary(i.number("<I")),
+    b"\x8e": lambda i: i.binary(i.number("<Q")),
     b"(": Interpreter.mark,
     b")": lambda i: i.push(()),
     b"t": lambda i: i.push(tuple(i.marked())),

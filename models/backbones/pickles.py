@@ -209,7 +209,7 @@ def _encode(text, encoding) -> Content:
     if type(encoding) is not str or encoding != "latin1":
         raise UnsafePickleError("another codec than latin1")
     if type(text) is LongText:
-        return text.latin1()
+        return text.latin1
     return Content.of(text.encode("latin1"))
 
 

@@ -48,7 +48,9 @@ def header(path: Path) -> dict:
 
 def metadata(path: Path) -> dict[str, str]:
     """The texts that are stored beside the tensors."""
-    found = header(path).get("__metadata__") or {}
+    found = header(path).get("__metadata__")
+    if found is None:
+        return {}
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
         raise ValueError("damaged metadata")
     return found
