@@ -242,6 +242,8 @@ def test_what_was_converted_keeps_its_variant(tmp_path):
         ('{"padding": "none", "epsilon": 0.001}', "padding 'none'"),
         ('{"padding": "same", "epsilon": "x"}', "epsilon 'x'"),
         ("{", "Expecting"),
+        ("[]", "mapping"),
+        ("[" * 10**5, "recursion"),
     ],
 )
 def test_metadata_that_is_damaged_is_named(tmp_path, whole, variant, word):

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from common.errors import UsageError, WorkError
-from models.backbones import names, network, sources, weights
+from models.backbones import contents, names, network, sanity, sources, weights
 
 SMALL = {"a": np.arange(6, dtype="f4").reshape(2, 3), "b.c": np.array([-1.5, 2.25], "f4")}
 PADDLE_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
@@ -375,3 +375,47 @@ def test_paddles_bfloat16_is_widened(tmp_path):
     halves = paddle.to_tensor([1.5, -2.5]).astype("bfloat16")
     paddle.save({"a": halves}, str(tmp_path / "a.pdparams"))
     assert weights.read(tmp_path / "a.pdparams")["a"].tolist() == [1.5, -2.5]
+
+
+SANE = {
+    "conv.weight": np.full((2, 3, 1, 1), 0.5, "f2"),
+    "bn.running_var": np.array([0, 1], "f2"),  # half precision: a small variance became 0
+    "bn.bias": np.zeros(2, "f4"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "expected"),
+    [
+        ("conv.weight", np.ones((2, 3, 1, 1), int), "1 not floats: conv.weight"),
+        ("bn.bias", np.array([0, np.nan]), "1 not finite: bn.bias"),
+        ("bn.running_var", np.array([1, np.inf]), "1 not finite: bn.running_var"),
+        ("bn.running_var", np.array([1, -1e-6]), "1 negative: bn.running_var"),
+        ("bn.running_var", np.zeros(2), "1 zero throughout: bn.running_var"),
+        ("conv.weight", np.zeros((2, 3, 1, 1)), "1 zero throughout: conv.weight"),
+    ],
+)
+def test_numbers_that_cannot_be_weights_are_named(name, array, expected):
+    assert sanity.problems(SANE) == []
+    assert sanity.problems({**SANE, name: array}) == [expected]
+
+
+def test_many_problems_make_a_short_text():
+    state = {f"layer{i}.weight": np.zeros((1, 1)) for i in range(500)}
+    (text,) = sanity.problems(state)
+    assert text.startswith("500 zero throughout: layer0.weight, ") and text.endswith("497 more")
+
+
+def test_a_kernel_of_zeros_is_refused(full):
+    zeros = np.zeros_like(full["layer1.0.conv1.weight"])
+    assert "1 zero throughout: layer1.0.conv1.weight" in complaint(
+        {**full, "layer1.0.conv1.weight": zeros}
+    )
+
+
+def test_only_tensors_that_fit_are_read(full, tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    save_file({**full, "fc.weight": np.ones((1000, 512), "f2")}, path)
+    needed = sum(array.nbytes for array in full.values())
+    monkeypatch.setattr(contents.Allowance.__init__, "__defaults__", (needed,))
+    assert same(weights.load(path, "resnet18", "x").state, full)

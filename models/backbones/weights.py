@@ -32,7 +32,7 @@ ENDINGS = (".pth", ".pt", ".bin", ".pdparams", ".pdiparams", ".safetensors")
 DTYPES = ("float32", "float16")
 ACCEPTED = "PyTorch's .pth, Paddle's .pdparams or .pdiparams from paddle.save, .safetensors"
 LARGEST_FILE = 2**32  # bytes: the largest backbone in float32 and an optimizer's state have 1.5 GB
-MESSAGE = 400  # characters
+MESSAGE = 400  # characters of a message about tensors
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _variant(path: Path, backbone: str, arrays: dict, tensorflow: bool | None) -
     if scheme == "timm" and tensorflow is None:
         logger.warning(
             "%s has timm's names and is read as %s weights (files from TensorFlow are named tf_…); "
-            "if this is wrong, convert it: python -m models.backbones.weights convert --help",
+            "if this is wrong, convert the file with python -m models.backbones.weights",
             path,
             "TensorFlow" if variant["padding"] == "same" else "PyTorch",
         )
@@ -100,11 +100,13 @@ def metadata(path: Path) -> dict[str, str]:
 def _written_variant(path: Path) -> dict | None:
     """The variant that `save` wrote; None for other files."""
     written = metadata(path).get("variant")
+    if written is None:
+        return None
     try:
-        variant = None if written is None else json.loads(written)
-        if variant:
+        variant = json.loads(written)
+        if variant != {}:
             _check_variant(**variant)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise WorkError(f"{path}: damaged metadata ({shortened(str(error), 200)})") from error
     return variant
 
@@ -117,7 +119,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[dict[str, Tensor]]:
-    """The tensors of a weight file under the names that the file has, not read yet."""
+    """The tensors of a weight file under the names that the file has; their numbers are not read.
+
+    They can be read inside the block, by `Tensor.array`.
+    """
     with ExitStack() as stack:
         with _reading(path):
             size = path.stat().st_size
@@ -142,7 +147,7 @@ def _reading(path: Path) -> Iterator[None]:
             f"{path}: refused: asks for {error}, which tensors do not need; nothing was executed. "
             "Save the state dict alone"
         ) from error
-    except Exception as error:  # a broken file breaks its reader in any way it likes
+    except Exception as error:  # a broken file can raise anything in its reader
         reason = shortened(str(error) or type(error).__name__, 160)
         raise WorkError(
             f"{path}: cannot be read as weights ({reason}); expected {ACCEPTED}"
@@ -166,14 +171,17 @@ def _opener(path: Path):
 
 
 def convert(state: dict[str, Tensor | np.ndarray], backbone: str, path: Path) -> dict:
-    """Check `state` against the whole `backbone`; our names, floats, no classifier."""
+    """The arrays of `state` that `backbone` needs, under our names and without classifier.
+
+    WorkError where tensors are missing, extra or misshapen, or their numbers cannot be weights.
+    """
     from models.backbones.network import full_shapes
 
     expected = full_shapes(backbone)
     named = names.renamed(backbone, state)
     ours = {name: state[key] for key, name in named.items()}
     there = [key for key in expected if key in ours]
-    # The numbers of others are not read: they may be larger than memory.
+    # Other tensors are not read: they may be larger than memory.
     fitting = [key for key in there if tuple(ours[key].shape) == expected[key]]
     right = {key: _numbers(ours[key], path) for key in fitting}
     wrong = {
