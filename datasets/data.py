@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets import folder, mvtec
-from datasets.samples import Category
-
 
 @dataclass(frozen=True)
 class Data:
@@ -21,8 +18,10 @@ class Data:
     abnormal: Path | None = None
     masks: Path | None = None
 
-    def open(self, name: str) -> Category:
-        """The category `name`; UsageError where a folder is missing or empty."""
+    def open(self, name: str):
+        """The samples.Category `name`; UsageError where a folder is missing or empty."""
+        from datasets import folder, mvtec  # they import NumPy and Pillow: not for `--help`
+
         if self.root is not None:
             return mvtec.open_category(self.root, name)
         return folder.open_folders(name, self.normal, self.test_normal, self.abnormal, self.masks)

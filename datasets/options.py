@@ -51,13 +51,17 @@ def add_loading_options(group, batch_size: int = 32) -> None:
         default=min(8, os.cpu_count() or 1),
         help="threads that decode pictures; 0 decodes between batches",
     )
+    add_max_pixels(group)
+    add_boolean(group, "--skip_bad", False, "leave out pictures that do not decode")
+
+
+def add_max_pixels(group) -> None:
     group.add_argument(
         "--max_pixels",
         type=whole(1, 10**10),
         default=100_000_000,  # datasets.decoding.MAX_PIXELS; importing that would slow --help
         help="largest number of pixels (width x height) of a picture; larger ones are refused",
     )
-    add_boolean(group, "--skip_bad", False, "leave out pictures that do not decode")
 
 
 def add_size_options(parser: argparse.ArgumentParser) -> None:
@@ -86,49 +90,24 @@ def preprocessing_from(options: argparse.Namespace) -> Preprocessing:
         raise UsageError(text) from error
 
 
-def category_names(options: argparse.Namespace) -> list[str]:
-    """The categories that the options select; UsageError where there is none."""
-    from datasets import mvtec
+def data_from(options: argparse.Namespace):
+    """The Data that the options select; UsageError where there is none."""
+    from datasets.data import Data
+    from datasets.mvtec import choose_categories
 
-    if _plain(options):
-        if options.data_path is not None:
-            raise UsageError(
-                "use either --data_path or plain folders (--normal_dir, --test_normal_dir, "
-                "--abnormal_dir, --mask_dir)"
-            )
-        if options.mask_dir is not None and options.abnormal_dir is None:
-            raise UsageError("needs --abnormal_dir, the pictures that the masks are of", "mask_dir")
-        if options.category == "all":
-            raise UsageError(
-                "`all` needs --data_path; plain folders are one category, give it a name",
-                "category",
-            )
-        return [options.category or "custom"]
-    return mvtec.choose_categories(_data_path(options), options.category or "all")
-
-
-def open_category(options: argparse.Namespace, name: str):
-    """The Category `name` of `category_names`."""
-    from datasets import folder, mvtec
-
-    if not _plain(options):
-        return mvtec.open_category(_data_path(options), name)
-    return folder.open_folders(
-        name, options.normal_dir, options.test_normal_dir, options.abnormal_dir, options.mask_dir
-    )
-
-
-def source(options: argparse.Namespace, name: str) -> Path:
-    """The folder of the pictures of category `name`, for messages."""
-    if _plain(options):
-        return options.normal_dir or options.abnormal_dir or options.test_normal_dir
-    return _data_path(options) / name
-
-
-def _data_path(options: argparse.Namespace) -> Path:
-    return options.data_path or Path("data")
-
-
-def _plain(options: argparse.Namespace) -> bool:
     folders = (options.normal_dir, options.test_normal_dir, options.abnormal_dir, options.mask_dir)
-    return any(folder is not None for folder in folders)
+    if not any(folders):
+        root = options.data_path or Path("data")
+        return Data(choose_categories(root, options.category or "all"), root)
+    if options.data_path is not None:
+        raise UsageError(
+            "use either --data_path or plain folders (--normal_dir, --test_normal_dir, "
+            "--abnormal_dir, --mask_dir)"
+        )
+    if options.mask_dir is not None and options.abnormal_dir is None:
+        raise UsageError("needs --abnormal_dir, the pictures that the masks are of", "mask_dir")
+    if options.category == "all":
+        raise UsageError(
+            "`all` needs --data_path; plain folders are one category, give it a name", "category"
+        )
+    return Data([options.category or "custom"], None, *folders)

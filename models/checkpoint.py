@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UsageError, WorkError, shortened
+from common.errors import UsageError, WorkError, listed, shortened
 from common.files import save_arrays
 from models.device import total_memory
 from models.record import Record, RecordError, decode, encode, header
@@ -76,6 +76,9 @@ def load(path: Path, kind: Kind = CHECKPOINT) -> tuple[dict[str, np.ndarray], Re
         arrays = {name: file.get_tensor(name) for name in names}
     if arrays_digest(arrays) != record.arrays_sha256:
         raise damaged(path, "its arrays are not those that were written", kind)
+    floats = {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
+    if wrong := [name for name, array in floats.items() if not np.isfinite(array).all()]:
+        raise damaged(path, f"not finite: {listed(wrong)}", kind)
     return arrays, record
 
 

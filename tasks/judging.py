@@ -88,7 +88,7 @@ def judge_all(
     if category not in (None, record.category):
         logger.warning("the model was trained on category %s, not %s", record.category, category)
     logger.info("%s", record.weights_line())
-    warn_of_crop(record.preprocessing, source.paths[0])
+    warn_of_crop(record.preprocessing, source.paths[0], loading.max_pixels)
     if answers.threshold is not None:
         inspector.threshold = answers.threshold
     if inspector.threshold is None:

@@ -31,13 +31,13 @@ def unskipped():
     try:
         yield
     except BadPictureError as error:
-        raise BadPictureError(f"{error}, or go on without it: --skip_bad") from error
+        raise BadPictureError(f"{error} (--skip_bad)", error.setting) from error
 
 
-def warn_of_crop(preprocessing: Preprocessing, path: Path) -> None:
+def warn_of_crop(preprocessing: Preprocessing, path: Path, max_pixels: int) -> None:
     """Say so where the crop leaves out much of the pictures: defects there are not found."""
     try:
-        size = picture_size(path)
+        size = picture_size(path, max_pixels)
     except BadPictureError:
         return  # the loader reports it, or skips it
     if (seen := preprocessing.seen(size)) < 0.7:

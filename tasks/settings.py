@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from common.preprocessing import Preprocessing
-from datasets.options import Data, data_from, preprocessing_from
+from datasets.data import Data
+from datasets.options import data_from, preprocessing_from
 from models.engine import Engine
 from models.options import backbone_from, engine_from, layers_from, settings_from
 

@@ -39,9 +39,9 @@ def train(training: Training, name: str) -> Figures | None:
     require_training(category, where)
     if training.validation:
         require_test(category, where)
-        check_masks(category.test, training.loading.skip_bad)
+        check_masks(category.test, training.loading.skip_bad, training.loading.max_pixels)
     path = writable_folder(training.save_path / name) / "best.pdparams"
-    warn_of_crop(training.preprocessing, category.train[0].path)
+    warn_of_crop(training.preprocessing, category.train[0].path, training.loading.max_pixels)
 
     start = time.perf_counter()
     loader = loader_for(category.train, training.preprocessing, training.loading)

@@ -47,11 +47,12 @@ def _validate_saved(validation: Validation, name: str) -> Figures:
     logger.info("%s", record.weights_line())
     category = validation.data.open(name)
     require_test(category, validation.data.where(name))
-    check_masks(category.test, validation.loading.skip_bad)
-    warn_of_crop(record.preprocessing, category.test[0].path)
+    loading = validation.loading
+    check_masks(category.test, loading.skip_bad, loading.max_pixels)
+    warn_of_crop(record.preprocessing, category.test[0].path, loading.max_pixels)
 
     def open_detector() -> Detector:
-        return load_detector(path, validation.engine, validation.loading.batch_size)
+        return load_detector(path, validation.engine, loading.batch_size)
 
     return validate(validation, open_detector, record, category, path)
 

@@ -82,7 +82,7 @@ def test_a_copy_that_was_changed_is_not_taken_for_the_official_file(home, server
     content = bytearray(kept.read_bytes())
     content[-100] ^= 1
     kept.write_bytes(content)
-    with pytest.raises(WorkError, match="not what was downloaded any more; delete"):
+    with pytest.raises(WorkError, match="changed after the download; delete"):
         sources.find("resnet18")
 
 
@@ -94,7 +94,7 @@ def test_a_cache_that_cannot_be_read_is_left_alone(home, server, monkeypatch, ca
 
     monkeypatch.setattr(sources, "_kept", refuse)
     assert sources._found("resnet18") is None
-    assert "Permission denied; PADIM_HOME" in caplog.text
+    assert "Permission denied; set PADIM_HOME" in caplog.text
 
 
 def test_weights_that_cannot_be_kept_are_used_all_the_same(home, server, caplog):
@@ -105,10 +105,7 @@ def test_weights_that_cannot_be_kept_are_used_all_the_same(home, server, caplog)
 
 
 def test_a_home_that_goes_with_the_process_keeps_nothing(home, server, monkeypatch, caplog):
-    class Substitute:
-        name = str(home)
-
-    monkeypatch.setattr(sources, "SUBSTITUTE_HOME", Substitute)
+    monkeypatch.setattr(sources, "substitute_home", lambda: str(home))
     assert sources.find("resnet18").origin.startswith("downloaded from")
     assert "PADIM_HOME" in caplog.text and not home.exists()
 
@@ -205,7 +202,7 @@ def test_two_files_in_models_are_one_too_many(home, whole):
 
 def test_embedded_weights_are_of_resnet18_only():
     assert sources.find("resnet18", "embedded").origin == "embedded"
-    with pytest.raises(UsageError, match="resnet18 only, not of resnet50"):
+    with pytest.raises(UsageError, match="resnet18 only, not for resnet50"):
         sources.find("resnet50", "embedded")
 
 
@@ -233,8 +230,9 @@ def test_what_was_converted_keeps_its_variant(tmp_path):
     found = weights.Weights(state, "theirs.pth", "0" * 64, "x", variant)
     weights.save(found, tmp_path / "w.safetensors")
     assert weights.load(tmp_path / "w.safetensors", "efficientnet_b0", "x").variant == variant
-    with pytest.raises(UsageError, match="--tensorflow is for files with timm's names"):
+    with pytest.raises(UsageError, match="only files with timm's names") as error:
         weights.load(tmp_path / "w.safetensors", "efficientnet_b0", "x", tensorflow=True)
+    assert error.value.setting == "tensorflow"
 
 
 @pytest.mark.parametrize(
@@ -244,6 +242,8 @@ def test_what_was_converted_keeps_its_variant(tmp_path):
         ('{"padding": "none", "epsilon": 0.001}', "padding 'none'"),
         ('{"padding": "same", "epsilon": "x"}', "epsilon 'x'"),
         ("{", "Expecting"),
+        ("[]", "mapping"),
+        ("[" * 10**5, "recursion"),
     ],
 )
 def test_metadata_that_is_damaged_is_named(tmp_path, whole, variant, word):

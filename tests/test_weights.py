@@ -1,5 +1,6 @@
 """Weights of a backbone: every accepted format, every complaint, and the converter."""
 
+import json
 import pickle
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from common.errors import UsageError, WorkError
-from models.backbones import names, network, sources, weights
+from models.backbones import contents, names, network, sanity, sources, weights
 
 SMALL = {"a": np.arange(6, dtype="f4").reshape(2, 3), "b.c": np.array([-1.5, 2.25], "f4")}
 PADDLE_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
@@ -144,18 +145,19 @@ def test_a_state_dict_of_paddles_own_network_loads(tmp_path):
 
 def test_two_networks_in_one_file_are_refused(full):
     both = {f"encoder.{key}": array for key, array in full.items()} | full
-    assert f"{len(full)} there twice: conv1.weight, " in complaint(both)
+    assert f"{len(full)} twice: conv1.weight, " in complaint(both)
 
 
 def test_weights_of_another_backbone_are_told_as_such():
     state = {k: np.ones(s, "f4") for k, s in network.full_shapes("resnet34").items()}
     text = complaint(state)
-    assert "these are weights of resnet34: give --backbone resnet34" in text and len(text) < 200
+    assert "these are weights of resnet34: set the backbone to resnet34" in text and len(text) < 200
 
 
 def test_a_file_of_something_else_is_told_by_its_names():
     text = complaint({"encoder.layer.0.query": np.ones(2, "f4")})
-    assert "holds none of its tensors, but encoder.layer.0.query" in text and len(text) < 200
+    assert "(0 of 100 tensors do); the file holds encoder.layer.0.query" in text
+    assert len(text) < 200
 
 
 def test_numbers_that_no_memory_holds_are_not_looked_at(full):
@@ -165,15 +167,29 @@ def test_numbers_that_no_memory_holds_are_not_looked_at(full):
 
 def test_whole_numbers_are_no_weights(full):
     text = complaint({**full, "conv1.weight": np.ones((64, 3, 7, 7), int)})
-    assert "1 no floats: conv1.weight" in text
+    assert "1 not floats: conv1.weight" in text
 
 
-def test_bfloat16_in_safetensors_is_named_with_a_remedy(tmp_path):
-    header = b'{"a":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
-    content = len(header).to_bytes(8, "little") + header + bytes(2)
-    (tmp_path / "a.safetensors").write_bytes(content)
-    with pytest.raises(WorkError, match="bfloat16.*save it as float32"):
-        weights.read(tmp_path / "a.safetensors")
+def write_safetensors(path, dtype, shape, raw):
+    entry = {"dtype": dtype, "shape": shape, "data_offsets": [0, len(raw)]}
+    header = json.dumps({"a": entry}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + raw)
+    return path
+
+
+def test_bfloat16_in_safetensors_is_widened_exactly(tmp_path):
+    raw = np.array([[0x3F80, 0xC020], [0x7F7F, 0x0001]], "<u2").tobytes()
+    path = write_safetensors(tmp_path / "a.safetensors", "BF16", [2, 2], raw)
+    found = weights.read(path)["a"]
+    assert found.dtype == np.float32
+    assert found.tolist() == [[1.0, -2.5], [255 * 2.0**120, 2.0**-133]]
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F4", "C64"])
+def test_other_types_in_safetensors_are_named_with_a_remedy(tmp_path, dtype):
+    path = write_safetensors(tmp_path / "a.safetensors", dtype, [2], bytes(2))
+    with pytest.raises(WorkError, match=f"tensor a has the type {dtype}.*save it as float32"):
+        weights.read(path)
 
 
 @pytest.mark.parametrize("around", ["state_dict", "model_state_dict", "model"])
@@ -182,12 +198,12 @@ def test_containers_of_training_scripts_are_opened(tmp_path, around):
     assert list(weights.read(tmp_path / "a.pdparams")) == ["a"]
 
 
-def test_missing_tensors_are_all_named(full):
+def test_missing_tensors_are_named(full):
     left = {k: v for k, v in full.items() if k not in ("conv1.weight", "layer3.0.bn2.bias")}
     assert "2 missing: conv1.weight, layer3.0.bn2.bias" in complaint(left)
 
 
-def test_extra_tensors_are_all_named(full):
+def test_extra_tensors_are_named(full):
     text = complaint({**full, "head.weight": np.ones(2), "layer5.bias": np.ones(2)})
     assert "2 extra: head.weight, layer5.bias" in text
 
@@ -248,13 +264,14 @@ def test_a_broken_file_in_models_is_an_error_not_a_fallback(tmp_path, monkeypatc
 def test_the_file_asked_for_wins_over_all(tmp_path, monkeypatch, full_file):
     monkeypatch.setattr(sources, "MODELS", tmp_path)
     (tmp_path / "resnet18.pdiparams").write_bytes(b"broken")
-    assert sources.find("resnet18", str(full_file)).origin == "--pretrained_backbone"
+    assert sources.find("resnet18", str(full_file)).origin == "given file"
 
 
 @pytest.mark.parametrize("name", ["gone.pth", ""])
 def test_a_weight_file_that_is_not_there_is_wrong_use(tmp_path, name):
-    with pytest.raises(UsageError, match="--pretrained_backbone .*no such weight file"):
+    with pytest.raises(UsageError, match="no such weight file") as error:
         sources.find("resnet18", str(tmp_path / name))
+    assert error.value.setting == "pretrained_backbone"
 
 
 def convert(monkeypatch, *arguments):
@@ -315,7 +332,7 @@ def test_converter_leaves_the_old_file_where_the_source_is_bad(tmp_path, monkeyp
 
 
 def test_converter_writes_safetensors_only(full_file, tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match=r"out\.pth: let .* end in \.safetensors"):
+    with pytest.raises(UsageError, match=r"out\.pth: .* must end with \.safetensors"):
         convert(monkeypatch, full_file, tmp_path / "out.pth")
     with pytest.raises(UsageError, match=r"gone\.pth': no such weight file; give PyTorch's"):
         convert(monkeypatch, tmp_path / "gone.pth", tmp_path / "out.safetensors")
@@ -358,3 +375,47 @@ def test_paddles_bfloat16_is_widened(tmp_path):
     halves = paddle.to_tensor([1.5, -2.5]).astype("bfloat16")
     paddle.save({"a": halves}, str(tmp_path / "a.pdparams"))
     assert weights.read(tmp_path / "a.pdparams")["a"].tolist() == [1.5, -2.5]
+
+
+SANE = {
+    "conv.weight": np.full((2, 3, 1, 1), 0.5, "f2"),
+    "bn.running_var": np.array([0, 1], "f2"),  # half precision: a small variance became 0
+    "bn.bias": np.zeros(2, "f4"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "expected"),
+    [
+        ("conv.weight", np.ones((2, 3, 1, 1), int), "1 not floats: conv.weight"),
+        ("bn.bias", np.array([0, np.nan]), "1 not finite: bn.bias"),
+        ("bn.running_var", np.array([1, np.inf]), "1 not finite: bn.running_var"),
+        ("bn.running_var", np.array([1, -1e-6]), "1 negative: bn.running_var"),
+        ("bn.running_var", np.zeros(2), "1 zero throughout: bn.running_var"),
+        ("conv.weight", np.zeros((2, 3, 1, 1)), "1 zero throughout: conv.weight"),
+    ],
+)
+def test_numbers_that_cannot_be_weights_are_named(name, array, expected):
+    assert sanity.problems(SANE) == []
+    assert sanity.problems({**SANE, name: array}) == [expected]
+
+
+def test_many_problems_make_a_short_text():
+    state = {f"layer{i}.weight": np.zeros((1, 1)) for i in range(500)}
+    (text,) = sanity.problems(state)
+    assert text.startswith("500 zero throughout: layer0.weight, ") and text.endswith("497 more")
+
+
+def test_a_kernel_of_zeros_is_refused(full):
+    zeros = np.zeros_like(full["layer1.0.conv1.weight"])
+    assert "1 zero throughout: layer1.0.conv1.weight" in complaint(
+        {**full, "layer1.0.conv1.weight": zeros}
+    )
+
+
+def test_only_tensors_that_fit_are_read(full, tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    save_file({**full, "fc.weight": np.ones((1000, 512), "f2")}, path)
+    needed = sum(array.nbytes for array in full.values())
+    monkeypatch.setattr(contents.Allowance.__init__, "__defaults__", (needed,))
+    assert same(weights.load(path, "resnet18", "x").state, full)

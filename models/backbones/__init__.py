@@ -1,1 +1,1 @@
-"""Frozen ImageNet networks and the files their weights come in."""
+"""Frozen ImageNet networks and readers of their weight files."""

@@ -1,8 +1,8 @@
-"""The backbones there are: names, layers, defaults, official weights. Imports no Paddle.
+"""The supported backbones: names, layers, defaults, official weights. Does not import Paddle.
 
-Layers are named in the order of the network: `layer1` … `layer4` of a residual network, `block1` …
-of an EfficientNet, and its two activations inside a block: `block19.expand` behind the expansion,
-`block19.depthwise` behind the depthwise convolution.
+The layers of a residual network are `layer1` … `layer4`. Those of an EfficientNet are `block1` …
+and two activations inside each block: `block19.expand` after the expansion, `block19.depthwise`
+after the depthwise convolution.
 """
 
 import math
@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Of the residual networks: channels of the first layer's maps, and channels kept. 100 of 448 and
-# 550 of 1792 are those of Defard et al. (2020) for ResNet-18 and Wide-ResNet-50-2; 300 is ours.
+# Residual networks: channels of the maps of layer1, and the default number of channels kept.
+# Defard et al. (2020) keep 100 of 448 for ResNet-18 and 550 of 1792 for Wide-ResNet-50-2; 300 for
+# the others is our choice.
 RESIDUAL = {
     "resnet18": (64, 100),
     "resnet34": (64, 100),
@@ -23,7 +24,7 @@ RESIDUAL = {
 }
 RESIDUAL_LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
-# Of the EfficientNets (Tan and Le 2019): width, depth, side of the pictures they were trained on.
+# EfficientNets (Tan and Le 2019): width factor, depth factor, side of the training pictures.
 EFFICIENT = {
     "efficientnet_b0": (1.0, 1.0, 224),
     "efficientnet_b1": (1.0, 1.1, 240),
@@ -34,7 +35,7 @@ EFFICIENT = {
     "efficientnet_b6": (1.8, 2.6, 528),
     "efficientnet_b7": (2.0, 3.1, 600),
 }
-# Expansion, kernel, stride, channels and blocks of B0's stages (their table 1).
+# Stages of B0: expansion, kernel, stride, channels, number of blocks (table 1 of the paper).
 B0 = (
     (1, 3, 1, 16, 1),
     (6, 3, 2, 24, 2),
@@ -47,21 +48,22 @@ B0 = (
 STEM = 32
 # The points inside a block, in order; the last is its output.
 POINTS = (".expand", ".depthwise", "")
-# The stages whose blocks `first`, `middle` and `last` choose from: 1/4, 1/8 and 1/16 of a side.
+# `first`, `middle` and `last` choose blocks of these stages, which have 1/4, 1/8 and 1/16 of the
+# picture's side.
 FEATURE_STAGES = (1, 2, 4)
 PRESETS = ("first", "middle", "last")
 
-# How channels become fewer: see models/embedding.py.
+# Ways to reduce the number of channels: see models/embedding.py.
 REDUCTIONS = ("random", "semi_orthogonal", "none")
 
-# How an EfficientNet's convolutions pad: as PyTorch's do; as TensorFlow's do ("SAME"), for the
-# pictures at hand or for those of the size that the network was trained on.
+# Padding of an EfficientNet's convolutions. symmetric: as PyTorch. same: as TensorFlow ("SAME").
+# same_as_trained: as TensorFlow for pictures of the size that the network was trained on.
 PADDINGS = ("symmetric", "same", "same_as_trained")
 
 BACKBONES = (*RESIDUAL, *EFFICIENT)
 
 _OFFICIAL = "https://download.pytorch.org/models/"
-# torchvision's files (its first weights of each); the name ends with the start of the SHA-256.
+# torchvision's first weights of each backbone; a name ends with the first digits of the SHA-256.
 URLS = {
     "resnet18": "resnet18-f37072fd.pth",
     "resnet34": "resnet34-b627a593.pth",
@@ -82,7 +84,7 @@ URLS = {
 
 
 def url(backbone: str) -> str:
-    """Where the official weights are."""
+    """The address of the official weights."""
     return _OFFICIAL + URLS[backbone]
 
 
@@ -118,13 +120,13 @@ def blocks(backbone: str) -> list[Block]:
 
 
 def rounded(channels: float) -> int:
-    """The nearest multiple of 8, though not more than 10 % below (their reference code)."""
+    """The nearest multiple of 8, at most 10 % below `channels` (as in the reference code)."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
 def all_layers(backbone: str) -> tuple[str, ...]:
-    """Every layer that may feed an embedding, in the order of the network."""
+    """All layers that an embedding can use, in the order of the network."""
     if backbone in RESIDUAL:
         return RESIDUAL_LAYERS
     names = []
@@ -135,7 +137,7 @@ def all_layers(backbone: str) -> tuple[str, ...]:
 
 
 def channels(backbone: str, layer: str) -> int:
-    """Of the maps of a layer."""
+    """The number of channels of a layer's maps."""
     if backbone in RESIDUAL:
         return RESIDUAL[backbone][0] * 2 ** RESIDUAL_LAYERS.index(layer)
     number, _, point = layer.removeprefix("block").partition(".")
@@ -158,14 +160,14 @@ def default_layers(backbone: str) -> tuple[str, ...]:
 
 
 def default_dims(backbone: str) -> int | None:
-    """How many channels are drawn; None for all."""
+    """The default number of channels that are kept; None for all."""
     return RESIDUAL[backbone][1] if backbone in RESIDUAL else None
 
 
 def parse_layers(backbone: str, text: str) -> tuple[str, ...]:
     """`layer1,layer2`, `5,12,29`, `block19.expand,29.depthwise` or a preset → names in order.
 
-    ValueError where one is not there, or there twice.
+    ValueError where a layer does not exist or is named twice.
     """
     if text.strip() in PRESETS and backbone in EFFICIENT:
         return preset(backbone, text.strip())
@@ -182,7 +184,7 @@ def parse_layers(backbone: str, text: str) -> tuple[str, ...]:
 
 
 def _name(backbone: str, part: str) -> str:
-    """A bare number is a block, or a residual network's layer."""
+    """The full name of `part`: a number alone means this block or, in a residual network, layer."""
     if re.fullmatch(r"\d+(\.\w+)?", part):
         return f"{'layer' if backbone in RESIDUAL else 'block'}{part}"
     return part

@@ -1,4 +1,4 @@
-"""EfficientNet B0 to B7 (Tan and Le 2019, arXiv 1905.11946), cut behind the last layer used."""
+"""EfficientNet B0 to B7 (Tan and Le 2019, arXiv 1905.11946), cut after the last layer used."""
 
 from collections.abc import Sequence
 
@@ -37,8 +37,8 @@ class ConvNorm(nn.Layer):
 class MBConv(nn.Layer):
     """Inverted residual block with squeeze and excitation, up to `end`, one of POINTS.
 
-    The activation is called swish here (Tan and Le call it so, others SiLU): Paddle Inference fuses
-    this name into the convolution before, `silu` not: twice as slow (docs/backbones.md).
+    The activation is `swish`, not the equal `silu`: Paddle Inference fuses only `swish` into the
+    convolution before it; with `silu` the network is twice as slow (docs/backbones.md).
     """
 
     def __init__(self, block: Block, padding, epsilon: float, end: str = ""):
@@ -59,7 +59,7 @@ class MBConv(nn.Layer):
         self.residual = block.stride == 1 and block.inputs == block.outputs
 
     def forward(self, x):
-        """What there is at POINTS, as far as `end`."""
+        """The maps at POINTS, up to `end`."""
         expanded = F.swish(self.expand(x)) if self.expand is not None else x
         if self.end == ".expand":
             return (expanded,)
@@ -74,8 +74,8 @@ class MBConv(nn.Layer):
 class EfficientNet(nn.Layer):
     """Pictures [B,3,H,W] of `size` → maps of `layers`, [B,C_i,h_i,w_i].
 
-    `stage_channels` holds the C_i, `grids` the (h_i,w_i). What lies behind the last layer asked for
-    does not exist here. `padding` is one of PADDINGS, `epsilon` that of the batch norms.
+    `stage_channels` holds the C_i, `grids` the (h_i,w_i). The network ends with the last of
+    `layers`. `padding` is one of PADDINGS, `epsilon` belongs to the batch norms.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class EfficientNet(nn.Layer):
         last, dot, point = self.layers[-1].partition(".")
 
         def step(size: Size, reference: Size, kernel: int, stride: int):
-            """Padding, and the sizes behind a convolution."""
+            """Padding of a convolution, and the two sizes after it."""
             pads = _pads(reference, kernel, stride, padding != "symmetric")
             after = tuple(
                 (side + sum(pad) - kernel) // stride + 1
@@ -120,7 +120,7 @@ class EfficientNet(nn.Layer):
         self.stage_channels = tuple(channels(name, layer) for layer in self.layers)
         self.grids = [grids[layer] for layer in self.layers]
 
-    @not_to_static  # nothing in it depends on the picture: converting it would take as long again
+    @not_to_static  # no branch depends on the picture: conversion would only double the time
     def forward(self, x):
         x = F.swish(self.stem(x))
         maps = []
@@ -134,7 +134,7 @@ class EfficientNet(nn.Layer):
 
 
 def _pads(size: Size, kernel: int, stride: int, same: bool) -> list[tuple[int, int]]:
-    """(before, behind) of both axes."""
+    """(before, after) for both axes."""
     if not same:
         return [(kernel // 2, kernel // 2)] * 2
     whole = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in size)

@@ -1,7 +1,7 @@
-"""What tensors are called in the files that people have, and what we call them.
+"""Translates the tensor names of other libraries to the names used here.
 
-Residual networks have torchvision's names, which timm and Paddle share. EfficientNets have a
-scheme of their own in torchvision, in timm and in efficientnet_pytorch.
+Residual networks have torchvision's names here; timm and Paddle use the same. For EfficientNets,
+torchvision, timm and efficientnet_pytorch each use different names.
 """
 
 from collections.abc import Iterable
@@ -21,9 +21,9 @@ def torch_leaf(key: str) -> str:
 
 
 def unwrapped(keys: Iterable[str]) -> dict[str, str]:
-    """Names → names without what wrappers put before them (`module.`, `backbone.`).
+    """Names → names without the prefixes of wrappers (`module.`, `backbone.`).
 
-    A head that stands outside the wrapped network has no such prefix.
+    Each name is treated on its own: the tensors of a head outside the wrapper have no prefix.
     """
     short = {}
     for key in keys:
@@ -35,7 +35,7 @@ def unwrapped(keys: Iterable[str]) -> dict[str, str]:
 
 
 def scheme_of(backbone: str, keys: Iterable[str]) -> str:
-    """Whose names `keys` are: `ours` unless they are known to be another's."""
+    """The naming scheme of `keys`: a key of SCHEMES, or `ours`."""
     if backbone in EFFICIENT:
         marks = {"torchvision": "features.", "timm": "conv_stem.", "efficientnet_pytorch": "_conv_"}
         for scheme, mark in marks.items():
@@ -45,7 +45,7 @@ def scheme_of(backbone: str, keys: Iterable[str]) -> str:
 
 
 def renamed(backbone: str, keys: Iterable[str]) -> dict[str, str]:
-    """Names in a file → ours; the classifier and counters are left out, unknown ones stay."""
+    """Names in a file → names here, without classifier and counters; unknown names stay."""
     short = {key: torch_leaf(value) for key, value in unwrapped(keys).items()}
     scheme = scheme_of(backbone, short.values())
     drop, found = ("fc.", "classifier."), {}
@@ -63,11 +63,10 @@ def renamed(backbone: str, keys: Iterable[str]) -> dict[str, str]:
 def variant_of(
     backbone: str, keys: Iterable[str], file: str, tensorflow: bool | None = None
 ) -> dict:
-    """What the network of the library that `keys` come from does differently.
+    """The padding and epsilon that `efficientnet.EfficientNet` needs for weights named `keys`.
 
-    Padding of convolutions and epsilon of batch norms, for `efficientnet.EfficientNet`. timm has
-    both kinds under the same names: where `tensorflow` does not say which, TensorFlow's come in a
-    `file` called tf_…, and all of B6 and B7 are such.
+    timm uses the same names for weights trained in PyTorch and in TensorFlow. Where `tensorflow`
+    is None, weights count as TensorFlow's if the `file` is named tf_…, and for all of B6 and B7.
     """
     if backbone not in EFFICIENT:
         return {}
@@ -83,7 +82,7 @@ def variant_of(
 
 
 def modules(backbone: str, scheme: str) -> dict[str, str]:
-    """Names of one of SCHEMES → ours, for every module of an EfficientNet that holds tensors."""
+    """Module names of a scheme → names here, for all modules of an EfficientNet with tensors."""
     named = SCHEMES[scheme]
     found = {theirs: ours for ours, theirs in named(None).items()}
     for block in blocks(backbone):

@@ -1,11 +1,12 @@
-"""A backbone as a frozen network of Paddle layers, and the tensors in it by name.
+"""A backbone as a frozen Paddle network, and its tensors by name.
 
-Names are those of PyTorch's tensors (`running_mean`); residual networks have torchvision's,
-EfficientNets those of `efficientnet.py`.
+Tensors have PyTorch's names (`running_mean`). Modules of residual networks have torchvision's
+names, modules of EfficientNets those in `efficientnet.py`.
 """
 
 from collections.abc import Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import paddle
@@ -21,8 +22,8 @@ def build(
     """Pictures [B,3,H,W] of `size` → maps of `layers`, [B,C_i,h_i,w_i]; all weights are zero.
 
     The network has `stage_channels` (the C_i) and `grids` (the (h_i,w_i)), and ends with the last
-    of `layers`. `variant` is what the weights' library does differently (see `names.variant_of`).
-    ValueError where `layers` are not some of `catalogue.all_layers`, in their order.
+    of `layers`. `variant` holds the padding and epsilon of `names.variant_of`.
+    ValueError where `layers` are not a selection of `catalogue.all_layers` in the same order.
     """
     known = all_layers(backbone)
     if not layers or list(layers) != [name for name in known if name in layers]:
@@ -47,14 +48,19 @@ def _frozen(backbone: str, layers: Sequence[str], size: tuple[int, int], variant
 
 
 def full_shapes(backbone: str) -> dict[str, tuple[int, ...]]:
-    """Tensor names and shapes of the whole network, classifier excepted."""
+    """Tensor names and shapes of the whole network without its classifier."""
+    return dict(_full_shapes(backbone))
+
+
+@cache  # a file that fits no backbone is compared with all of them
+def _full_shapes(backbone: str) -> dict[str, tuple[int, ...]]:
     with _initially(_Nothing()):
         network = _frozen(backbone, all_layers(backbone)[-1:], (224, 224), {})
     return {torch_leaf(key): tuple(t.shape) for key, t in network.state_dict().items()}
 
 
 def set_weights(network: nn.Layer, state: dict[str, np.ndarray]) -> None:
-    """Fill `network` from arrays by name; those it has no use for stay out."""
+    """Fill `network` from arrays by name; arrays of other names are ignored."""
     with paddle.no_grad():
         for key, tensor in network.state_dict().items():
             tensor.set_value(np.asarray(state[torch_leaf(key)]).astype("float32"))
@@ -66,7 +72,7 @@ def get_weights(network: nn.Layer) -> dict[str, np.ndarray]:
 
 
 class _Nothing(nn.initializer.Initializer):
-    """Leaves tensors without memory: enough to ask for their shapes."""
+    """Allocates no memory: only the shapes of the tensors are needed."""
 
     def forward(self, var, block=None):
         return var
@@ -74,7 +80,7 @@ class _Nothing(nn.initializer.Initializer):
 
 @contextmanager
 def _initially(initializer: nn.initializer.Initializer):
-    """Layers built meanwhile begin with it: random values would only cost time."""
+    """Use `initializer` for layers built inside this block: random values would cost time."""
     nn.initializer.set_global_initializer(initializer)
     try:
         yield

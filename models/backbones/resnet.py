@@ -1,5 +1,7 @@
-"""Residual networks (He et al. 2016; wide ones: Zagoruyko and Komodakis 2016), torchvision's
-topology, cut behind the last layer used."""
+"""Residual networks (He et al. 2016) and wide ones (Zagoruyko and Komodakis 2016).
+
+They have torchvision's topology and are cut after the last layer used.
+"""
 
 from collections.abc import Sequence
 
@@ -13,8 +15,8 @@ from models.backbones.catalogue import RESIDUAL_LAYERS, channels
 class ResNet(nn.Layer):
     """Pictures [B,3,H,W] of `size` → maps of `layers`, [B,C_i,h_i,w_i].
 
-    `stage_channels` holds the C_i, `grids` the (h_i,w_i). Layers behind the last one asked for do
-    not exist here.
+    `stage_channels` holds the C_i, `grids` the (h_i,w_i). The network ends with the last of
+    `layers`.
     """
 
     def __init__(self, name: str, layers: Sequence[str], size: tuple[int, int]):
@@ -28,7 +30,7 @@ class ResNet(nn.Layer):
         self.stage_channels = tuple(channels(name, layer) for layer in layers)
         self.grids = [tuple(-(-side // (4 * 2**i)) for side in size) for i in indices]
 
-    @not_to_static  # nothing in it depends on the picture: converting it would take as long again
+    @not_to_static  # no branch depends on the picture: conversion would only double the time
     def forward(self, x):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         maps = []

@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from: named, found, cached, downloaded, embedded or random."""
+"""Finds the weights of a backbone: a given file, found, cached, downloaded, embedded or random."""
 
 import http.client
 import logging
@@ -20,16 +20,17 @@ from models.runtime import substitute_home
 logger = logging.getLogger(__name__)
 
 EMBEDDED = {"resnet18": MODELS / "weights" / "resnet18_tinyimagenet.safetensors"}
-SECONDS = 5.0  # until an answer of the server; a machine without a network is told within ten
-NETWORK = (OSError, http.client.HTTPException, ValueError)  # how a network fails
-_refused: dict[str, str] = {}  # addresses that this process need not ask again, and why
+SETTING = "pretrained_backbone"  # the setting that errors are about
+SECONDS = 5.0  # to wait for the server; without a network, users must not wait longer than ten
+NETWORK = (OSError, http.client.HTTPException, ValueError)  # raised when a network fails
+_refused: dict[str, str] = {}  # address → reason; this process does not try these again
 
 
 def find(backbone: str, wanted: str | None = None) -> Weights:
-    """The weights that `wanted` names: a path, auto (or None), embedded or random.
+    """The weights for `wanted`: a path, auto (or None), embedded or random.
 
-    auto: `models/<backbone>.*`, else the cache, else the official file, downloaded; without a
-    network the embedded ones, where there are any, and WorkError where there are none.
+    auto: `models/<backbone>.*`, else the cache, else a download of the official file. Without a
+    network: the embedded weights, or WorkError where the backbone has none.
     """
     if wanted in (None, "auto"):
         return _found(backbone) or _official(backbone)
@@ -38,12 +39,12 @@ def find(backbone: str, wanted: str | None = None) -> Weights:
     if wanted == "random":
         return _random(backbone)
     if not Path(wanted).is_file():
-        raise UsageError(f"--pretrained_backbone {wanted!r}: no such weight file; give {ACCEPTED}")
-    return weights.load(Path(wanted), backbone, "--pretrained_backbone")
+        raise UsageError(f"{wanted!r}: no such weight file; give {ACCEPTED}", SETTING)
+    return weights.load(Path(wanted), backbone, "given file")
 
 
 def home() -> Path:
-    """The folder that downloaded weights are kept in: PADIM_HOME, else in the user's cache."""
+    """The folder for downloaded weights: PADIM_HOME, else a folder in the user's cache."""
     if named := os.environ.get("PADIM_HOME"):
         return Path(named)
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
@@ -54,7 +55,7 @@ def _found(backbone: str) -> Weights | None:
     local = sorted(path for end in ENDINGS if (path := MODELS / f"{backbone}{end}").is_file())
     if len(local) > 1:
         names = ", ".join(path.name for path in local)
-        raise UsageError(f"{MODELS} holds {names}; which? Keep one, or name it")
+        raise UsageError(f"{MODELS} holds {names}: keep one, or give the path of one", SETTING)
     if local:
         return weights.load(local[0], backbone, f"found at models/{local[0].name}")
     cached = _cached(backbone)
@@ -62,10 +63,10 @@ def _found(backbone: str) -> Weights | None:
         return _kept(cached, backbone) if cached.is_file() else None
     except OSError as error:
         reason = f"{cached}: {error.strerror}"
-        logger.warning("%s; PADIM_HOME may name a folder that can be read", reason)
+        logger.warning("%s; set PADIM_HOME to a folder that you may read", reason)
         return None
     except WorkError as error:
-        raise WorkError(f"{error}; delete {cached} to have it downloaded again") from error
+        raise WorkError(f"{error}; delete {cached} to download it again") from error
 
 
 def _cached(backbone: str) -> Path:
@@ -73,14 +74,14 @@ def _cached(backbone: str) -> Path:
 
 
 def _kept(cached: Path, backbone: str) -> Weights:
-    """The weights of a downloaded file, under its own name and SHA-256, not our copy's."""
+    """The weights in the cache, with the name and SHA-256 of the file that was downloaded."""
     found = weights.load(cached, backbone, _origin(cached))
     written = weights.metadata(cached)
     official = written.get("source_sha256", "")
-    if not official.startswith(_digest(backbone)):  # put there by hand
+    if not official.startswith(_digest(backbone)):  # the user put it there
         return found
     if written.get("numbers_sha256") != weights.digest(found.state):
-        raise WorkError(f"{cached}: not what was downloaded any more")
+        raise WorkError(f"{cached}: the numbers changed after the download")
     return replace(found, name=catalogue.URLS[backbone], sha256=official)
 
 
@@ -96,15 +97,14 @@ def _digest(backbone: str) -> str:
 def _embedded(backbone: str) -> Weights:
     if backbone not in EMBEDDED:
         raise UsageError(
-            f"--pretrained_backbone embedded: there are embedded weights of "
-            f"{', '.join(EMBEDDED)} only, not of {backbone}"
+            f"embedded weights exist for {', '.join(EMBEDDED)} only, not for {backbone}", SETTING
         )
     return weights.load(EMBEDDED[backbone], backbone, "embedded")
 
 
 def _official(backbone: str) -> Weights:
     url = catalogue.url(backbone)
-    by_hand = f"download it and put it at {MODELS / backbone}.pth, or name it"
+    by_hand = f"download it and save it as {MODELS / backbone}.pth"
     try:
         if url in _refused:
             raise UnreachableError(_refused[url])
@@ -114,17 +114,17 @@ def _official(backbone: str) -> Weights:
         _refused[url] = str(error)
         reason = f"{url} cannot be downloaded ({error})"
         if backbone not in EMBEDDED:
-            raise WorkError(f"{reason}; {by_hand} by --pretrained_backbone") from error
-        logger.warning("%s: the embedded weights are used; for better ones %s", reason, by_hand)
+            raise WorkError(f"{reason}; {by_hand}, or give its path") from error
+        logger.warning("%s: using the embedded weights; for better ones, %s", reason, by_hand)
         return _embedded(backbone)
 
 
 class UnreachableError(Exception):
-    """The network does not give a file."""
+    """The network cannot deliver a file."""
 
 
 def _download(url: str, backbone: str) -> Weights:
-    """Fetch, check, convert to safetensors and keep; UnreachableError where the network fails."""
+    """Download, check, convert to safetensors, cache. UnreachableError where the network fails."""
     with tempfile.TemporaryDirectory() as temporary:
         fetched = Path(temporary) / url.rpartition("/")[2]
         _fetch(url, fetched)
@@ -132,18 +132,20 @@ def _download(url: str, backbone: str) -> Weights:
         found = weights.sha256(fetched)
         if not found.startswith(expected):
             raise WorkError(
-                f"{url}: SHA-256 {found} does not begin with {expected}: not the file that was "
-                f"asked for; try again, or put it at {MODELS / backbone}.pth by hand"
+                f"{url}: SHA-256 {found} does not begin with {expected}: this is another file; "
+                f"try again, or download it yourself and save it as {MODELS / backbone}.pth"
             )
         whole = weights.load(fetched, backbone, f"downloaded from {url}")
     target = _cached(backbone)
     try:
-        if (home := substitute_home()) is not None and target.is_relative_to(home):
-            raise UsageError("there is no home folder; let PADIM_HOME name one")
+        if (temporary_home := substitute_home()) and target.is_relative_to(temporary_home):
+            raise UsageError("there is no home folder")
         writable_folder(target.parent, None)
         weights.save(whole, target)
     except (UsageError, WorkError) as error:
-        logger.warning("%s: the weights are not kept, and will be downloaded again", error)
+        logger.warning(
+            "%s; the downloaded weights are not kept: set PADIM_HOME to a folder for them", error
+        )
         return whole
     return replace(whole, origin=_origin(target))
 
@@ -163,7 +165,7 @@ def _fetch(url: str, path: Path) -> None:
             file.write(block)
             bar.update(len(block))
     if total is not None and path.stat().st_size != total:
-        raise UnreachableError(f"{path.stat().st_size} of {total} bytes came")
+        raise UnreachableError(f"received {path.stat().st_size} of {total} bytes")
 
 
 def _read(answer) -> bytes:
@@ -174,13 +176,13 @@ def _read(answer) -> bytes:
 
 
 def _open(url: str):
-    """`urlopen`, given up after SECONDS in all, however many addresses the server has."""
+    """`urlopen` within SECONDS in total, however many addresses the server has."""
     outcome = []
 
     def ask():
         try:
             outcome.append(urllib.request.urlopen(url, timeout=SECONDS))
-        except Exception as error:  # raised in the thread that asked
+        except Exception as error:  # the calling thread raises it
             outcome.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -194,10 +196,10 @@ def _open(url: str):
 
 
 def _random(backbone: str) -> Weights:
-    """Seeded: the same on every machine."""
+    """Seeded random weights, the same on every machine."""
     from models.backbones.network import full_shapes
 
-    logger.warning("RANDOM weights of %s: for tests and comparisons, they know nothing", backbone)
+    logger.warning("RANDOM weights for %s: results are meaningless (for tests only)", backbone)
     rng, state = np.random.default_rng(0), {}
     for key, shape in full_shapes(backbone).items():
         if len(shape) > 1:
@@ -213,8 +215,8 @@ def _random(backbone: str) -> Weights:
 
 
 def _gain(key: str) -> float:
-    """Of a norm's random weights, such that maps neither explode nor forget the picture."""
+    """The scale of a norm's random weights: outputs stay finite and depend on the picture."""
     if ".norm." not in key:
-        return 0.6  # a residual network's: a hundred layers are added up
-    # An EfficientNet's: swish passes little of what is small, and then the gates halve it.
+        return 0.6  # a residual network adds up a hundred layers
+    # In an EfficientNet, swish damps small values and the gates halve them.
     return 0.6 if ".project." in key else 2.0

@@ -9,17 +9,21 @@ import json
 import logging
 import math
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import UsageError, WorkError, run
-from common.files import save_arrays
+from common.errors import UsageError, WorkError, listed, run, shortened
+from common.files import save_arrays, sha256
 from common.logs import start_logging
 from common.options import Parser, add_boolean
-from models.backbones import catalogue, names, pickles
+from models.backbones import catalogue, names, pickles, safetensors_file, sanity
 from models.backbones.catalogue import BACKBONES
+from models.backbones.contents import Tensor
+from models.backbones.opcodes import UnsafePickleError
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +31,13 @@ MODELS = Path(__file__).resolve().parent.parent
 ENDINGS = (".pth", ".pt", ".bin", ".pdparams", ".pdiparams", ".safetensors")
 DTYPES = ("float32", "float16")
 ACCEPTED = "PyTorch's .pth, Paddle's .pdparams or .pdiparams from paddle.save, .safetensors"
+LARGEST_FILE = 2**32  # bytes: the largest backbone in float32 and an optimizer's state have 1.5 GB
+MESSAGE = 400  # characters of a message about tensors
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Arrays under our names, where they come from, and the `variant` of the network they need."""
+    """Arrays under our names, the file they come from, and the `variant` of the network."""
 
     state: dict
     name: str
@@ -43,33 +49,35 @@ class Weights:
 def load(path: Path, backbone: str, origin: str, tensorflow: bool | None = None) -> Weights:
     """Read `path` and check it against `backbone`, tensor by tensor.
 
-    `tensorflow`: whether a file with timm's names holds weights that came from TensorFlow; None for
-    what its name says.
+    `tensorflow`: whether a file with timm's names holds weights that were trained in TensorFlow;
+    None to decide by the file name.
 
     Raises UsageError where there is no such file, WorkError where it is no weight file, asks
-    for code to be executed, or has missing, extra or misshapen tensors (all are listed).
+    for code to be executed, or has missing, extra or misshapen tensors (the first are listed).
+    Only the numbers of tensors that have the right name and shape are read.
     """
     if not path.is_file():
         raise UsageError(f"{str(path)!r}: no such weight file; give {ACCEPTED}")
-    arrays = read(path)
-    variant = _variant(path, backbone, arrays, tensorflow)
-    return Weights(convert(arrays, backbone, path), path.name, sha256(path), origin, variant)
+    with opened(path) as tensors:
+        variant = _variant(path, backbone, tensors, tensorflow)
+        state = convert(tensors, backbone, path)
+    return Weights(state, path.name, sha256(path), origin, variant)
 
 
 def _variant(path: Path, backbone: str, arrays: dict, tensorflow: bool | None) -> dict:
-    """What the file itself says of its network, or the names in it, or its own name."""
+    """From the metadata of the file, else from the names in it, else from its own name."""
     scheme = names.scheme_of(backbone, names.unwrapped(arrays).values())
     if tensorflow is not None and scheme != "timm":
-        raise UsageError(f"{path}: --tensorflow is for files with timm's names; leave it out")
+        raise UsageError(f"{path}: only files with timm's names need this; omit it", "tensorflow")
     if (written := _written_variant(path)) is not None:
         return written
     variant = names.variant_of(backbone, arrays, path.name, tensorflow)
     if scheme == "timm" and tensorflow is None:
         logger.warning(
-            "%s has timm's names; taken for %s weights (TensorFlow's are called tf_…; to say it "
-            "yourself: python -m models.backbones.weights convert --tensorflow True|False)",
+            "%s has timm's names and is read as %s weights (files from TensorFlow are named tf_…); "
+            "if this is wrong, convert the file with python -m models.backbones.weights",
             path,
-            "TensorFlow's" if variant["padding"] == "same" else "PyTorch's",
+            "TensorFlow" if variant["padding"] == "same" else "PyTorch",
         )
     return variant
 
@@ -82,82 +90,121 @@ def _check_variant(padding: str, epsilon: float) -> None:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What stands beside the arrays of a safetensors file; other files have nothing."""
-    if _reader(path) is not _read_safetensors:
-        return {}
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        return file.metadata() or {}
+    """The texts beside the arrays of a safetensors file; other formats have none."""
+    with _reading(path):
+        if _opener(path) is not safetensors_file.open_safetensors:
+            return {}
+        return safetensors_file.metadata(path)
 
 
 def _written_variant(path: Path) -> dict | None:
-    """The variant that `save` wrote, None in other files."""
+    """The variant that `save` wrote; None for other files."""
     written = metadata(path).get("variant")
+    if written is None:
+        return None
     try:
-        variant = None if written is None else json.loads(written)
-        if variant:
+        variant = json.loads(written)
+        if variant != {}:
             _check_variant(**variant)
-    except (ValueError, TypeError) as error:
-        raise WorkError(f"{path}: damaged metadata ({error})") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WorkError(f"{path}: damaged metadata ({shortened(str(error), 200)})") from error
     return variant
 
 
-def read(path: Path) -> dict:
-    """The arrays of a weight file under the names it has them by."""
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a weight file under the names that the file has."""
+    with opened(path) as tensors:
+        return {name: _numbers(tensor, path) for name, tensor in tensors.items()}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[dict[str, Tensor]]:
+    """The tensors of a weight file under the names that the file has; their numbers are not read.
+
+    They can be read inside the block, by `Tensor.array`.
+    """
+    with ExitStack() as stack:
+        with _reading(path):
+            size = path.stat().st_size
+            if size > LARGEST_FILE:
+                raise ValueError(f"{size} bytes; weights have less than {LARGEST_FILE >> 30} GiB")
+            tensors = stack.enter_context(_opener(path)(path))
+        yield tensors
+
+
+def _numbers(value: Tensor | np.ndarray, path: Path) -> np.ndarray:
+    with _reading(path):
+        return value.array() if isinstance(value, Tensor) else value
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Any exception of a reader as WorkError about the file `path`."""
     try:
-        return _flat(_reader(path)(path))
-    except pickles.UnsafePickleError as error:
+        yield
+    except UnsafePickleError as error:
         raise WorkError(
             f"{path}: refused: asks for {error}, which tensors do not need; nothing was executed. "
             "Save the state dict alone"
         ) from error
-    except Exception as error:  # a broken file breaks its reader in any way it likes
-        reason = str(error) or type(error).__name__
-        if "bfloat16" in reason:
-            reason += "; save it as float32, or as .pth"
+    except Exception as error:  # a broken file can raise anything in its reader
+        reason = shortened(str(error) or type(error).__name__, 160)
         raise WorkError(
             f"{path}: cannot be read as weights ({reason}); expected {ACCEPTED}"
         ) from error
 
 
-def convert(state: dict, backbone: str, path: Path) -> dict:
-    """Check `state` against the whole `backbone`; our names, floats, no classifier."""
+def _opener(path: Path):
+    """The function that opens the format of the file."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    # A safetensors header's length comes first, whose low bytes may look like anything.
+    if head[4:] == bytes(4) + b"{":
+        return safetensors_file.open_safetensors
+    if head[:2] == b"PK":
+        return pickles.open_torch_zip
+    if head[:1] == b"\x80":
+        return pickles.open_pickle
+    if head[:4] == bytes(4):
+        raise ValueError("a parameter stream of a static graph, which holds no names")
+    raise ValueError("no known format")
+
+
+def convert(state: dict[str, Tensor | np.ndarray], backbone: str, path: Path) -> dict:
+    """The arrays of `state` that `backbone` needs, under our names and without classifier.
+
+    WorkError where tensors are missing, extra or misshapen, or their numbers cannot be weights.
+    """
     from models.backbones.network import full_shapes
 
     expected = full_shapes(backbone)
     named = names.renamed(backbone, state)
     ours = {name: state[key] for key, name in named.items()}
     there = [key for key in expected if key in ours]
-    # Of others the numbers are not looked at: they may be larger than memory.
-    right = {key: ours[key] for key in there if tuple(ours[key].shape) == expected[key]}
-    problems = {
+    # Other tensors are not read: they may be larger than memory.
+    fitting = [key for key in there if tuple(ours[key].shape) == expected[key]]
+    right = {key: _numbers(ours[key], path) for key in fitting}
+    wrong = {
         "missing": [key for key in expected if key not in ours],
         "extra": [key for key in ours if key not in expected],
-        "there twice": [key for key, times in Counter(named.values()).items() if times > 1],
+        "twice": [key for key, times in Counter(named.values()).items() if times > 1],
         "misshapen": [
             f"{key} is {tuple(ours[key].shape)}, not {expected[key]}"
             for key in there
             if key not in right
         ],
-        "no floats": [key for key, array in right.items() if array.dtype.kind != "f"],
-        "not finite": [key for key, array in right.items() if not np.isfinite(array).all()],
-        "negative": [
-            key for key, array in right.items() if key.endswith("running_var") and (array < 0).any()
-        ],
     }
-    found = [f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in problems.items() if keys]
+    found = sanity.summary(wrong) + sanity.problems(right)
     if not found:
         return right
     if not there:
-        found = [f"holds none of its tensors, but {', '.join(list(state)[:3])} …"]
-    others = problems["missing"] or problems["extra"] or problems["misshapen"]
+        found = [f"the file holds {listed(state, sanity.SHOWN) or 'no tensors'}"]
+    others = wrong["missing"] or wrong["extra"] or wrong["misshapen"]
     if other := next((b for b in BACKBONES if others and _fits(state, b)), None):
-        found = [f"these are weights of {other}: give --backbone {other}"]
-    raise WorkError(
-        f"{path}: does not match {backbone} ({len(right)} of {len(expected)} tensors do); "
-        + "; ".join(found)
-    )
+        found = [f"these are weights of {other}: set the backbone to {other}"]
+    matching = f"{len(right)} of {len(expected)} tensors do"
+    text = f"{path}: does not match {backbone} ({matching}); " + "; ".join(found)
+    raise WorkError(shortened(text, MESSAGE))
 
 
 def _fits(state: dict, backbone: str) -> bool:
@@ -168,52 +215,6 @@ def _fits(state: dict, backbone: str) -> bool:
     return {name: tuple(state[key].shape) for key, name in named.items()} == full_shapes(backbone)
 
 
-def _reader(path: Path):
-    with path.open("rb") as file:
-        head = file.read(9)
-    # A safetensors header's length comes first, whose low bytes may look like anything.
-    if head[4:] == bytes(4) + b"{":
-        return _read_safetensors
-    if head[:2] == b"PK":
-        return pickles.read_torch_zip
-    if head[:1] == b"\x80":
-        return pickles.read_pickle
-    if head[:4] == bytes(4):
-        raise ValueError("a parameter stream of a static graph, which holds no names")
-    raise ValueError("no known format")
-
-
-def _read_safetensors(path: Path) -> dict:
-    from safetensors.numpy import load_file
-
-    return load_file(path)
-
-
-def _flat(state) -> dict:
-    """The state dict itself, without the containers training scripts put around it."""
-    for _ in range(3):
-        if not isinstance(state, dict):
-            break
-        inner = (state.get(key) for key in ("state_dict", "model_state_dict", "model"))
-        state = next((value for value in inner if isinstance(value, dict)), state)
-    if not isinstance(state, dict) or not state:
-        raise ValueError("holds no state dict")
-    arrays = {key: _array(value) for key, value in state.items() if isinstance(key, str)}
-    return {key: array for key, array in arrays.items() if array is not None}
-
-
-def _array(value) -> np.ndarray | None:
-    """The numbers of a tensor, however its file holds it; None for what is no tensor."""
-    if isinstance(value, tuple) and len(value) == 2:
-        value = value[1]  # (name, array): how older Paddle saves a tensor
-    if isinstance(value, pickles.Later):
-        value = value.array()
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
-        return None
-    # Paddle has no 16-bit unsigned numbers: it saves bfloat16 as such.
-    return pickles.widened(value) if value.dtype == np.uint16 else value
-
-
 def digest(state: dict) -> str:
     """SHA-256 of the numbers of `state`."""
     found = hashlib.sha256()
@@ -222,21 +223,13 @@ def digest(state: dict) -> str:
     return found.hexdigest()
 
 
-def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def save(found: Weights, path: Path, dtype: str = "float32") -> None:
     """Write `found` as safetensors of `dtype`, with its variant and the SHA-256 it came with."""
     with np.errstate(over="ignore"):
         arrays = {key: array.astype(dtype) for key, array in found.state.items()}
     overflow = [key for key, array in arrays.items() if not np.isfinite(array).all()]
     if overflow:
-        raise WorkError(f"{path}: beyond {dtype}'s range: {', '.join(overflow)}")
+        raise WorkError(f"{path}: values too large for {dtype}: {listed(overflow)}")
     beside = {
         "format": "names of this project, no classifier",
         "variant": json.dumps(found.variant),
@@ -252,19 +245,23 @@ def main() -> None:
     parser.add_argument("verb", choices=["convert"], help="what to do")
     parser.add_argument("source", type=Path, metavar="IN", help=ACCEPTED)
     parser.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
-    parser.add_argument("--backbone", default="resnet18", choices=BACKBONES, help="its network")
-    parser.add_argument("--dtype", default="float32", choices=DTYPES, help="of the numbers")
+    parser.add_argument(
+        "--backbone", default="resnet18", choices=BACKBONES, help="the network of the weights"
+    )
+    parser.add_argument(
+        "--dtype", default="float32", choices=DTYPES, help="type of the numbers written"
+    )
     add_boolean(
         parser,
         "--tensorflow",
         None,
-        "whether an EfficientNet with timm's names came from TensorFlow (default: B6, B7 and files "
-        "called tf_… do)",
+        "whether an EfficientNet with timm's names was trained in TensorFlow (default: yes for B6, "
+        "B7 and files named tf_…)",
     )
     options = parser.parse_args()
     start_logging()
     if options.target.suffix != ".safetensors":
-        raise UsageError(f"{options.target}: let the name of what is written end in .safetensors")
+        raise UsageError(f"{options.target}: the output file name must end with .safetensors")
     found = load(options.source, options.backbone, "converted", options.tensorflow)
     save(found, options.target, options.dtype)
     print(f"{options.target}: {len(found.state)} tensors, SHA-256 {sha256(options.target)}")
