@@ -31,7 +31,7 @@ class Benchmark:
     def __init__(self, detector: Detector, precision: str, batch_size: int, pictures: int):
         self.detector = detector
         largest = (min(batch_size, pictures), 3, *detector.size)
-        detector.score(np.zeros(largest, np.float32))  # warm-up
+        detector.judge(detector.features(np.zeros(largest, np.float32)))  # warm-up
         record, config = detector.record, detector.features.predictor.config
         self.settings = {
             "model_name": f"{record.method}_{record.features.backbone}",
@@ -117,7 +117,7 @@ def log_report(settings: dict, steps: list[np.ndarray]) -> None:
     """Log AutoLog's sections and keys, spelled as AutoLog spells them.
 
     `settings` are those arguments of AutoLogger that describe the run; `inference_config` is that
-    of a `Predictor`. Times are means over the batches, whose number is `data_num`; `total time spent`
+    of a Predictor. Times are means over the batches, whose number is `data_num`; `total time spent`
     is their sum. `cpu_rss` is the peak memory of the process (AutoLog: a mean).
     """
     gpu = settings["gpu_ids"]

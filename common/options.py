@@ -4,6 +4,7 @@ import argparse
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 TRUE, FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
@@ -97,10 +98,10 @@ def number(text: str) -> float:
 
 def positive(text: str) -> float:
     """A number above 0, neither infinite nor NaN."""
-    found = number(text)
-    if found <= 0:
-        raise ValueError(f"expected a number above 0, got {text!r}")
-    return found
+    with suppress(ValueError):
+        if (found := number(text)) > 0:
+            return found
+    raise ValueError(f"expected a number above 0, got {text!r}")
 
 
 def folder_name(text: str) -> str:

@@ -14,7 +14,7 @@ from models.checkpoint import DISTRIBUTION
 from models.deployed import GRAPHS, ExportedFiles, open_exported
 from models.detector import Detector
 from models.engine import Engine
-from models.factory import load_detector
+from models.factory import check_record_memory, load_detector
 from models.record import Record
 
 CHECKPOINT_FILE = "best.pdparams"
@@ -39,10 +39,12 @@ class Inspector:
         self,
         record: Record,
         open_detector: Callable[[int], Detector],
+        path: Path,
         batch_size: int = 8,
         workers: int = 2,
         max_pixels: int = MAX_PIXELS,
     ):
+        check_record_memory(record, path, batch_size)
         self.record, self._open_detector = record, open_detector
         self.batch_size, self.workers = batch_size, workers
         self.transform = Transform(record.preprocessing, max_pixels)
@@ -74,7 +76,7 @@ class Inspector:
         def open_detector(batch_size: int) -> Detector:
             return load_detector(path, engine, batch_size)
 
-        return cls(checkpoint.load_record(path), open_detector, **settings)
+        return cls(checkpoint.load_record(path), open_detector, path, **settings)
 
     @classmethod
     def open_exported(
@@ -85,8 +87,8 @@ class Inspector:
         def open_detector(batch_size: int) -> Detector:
             return open_exported(files, engine, batch_size)
 
-        record = checkpoint.load_record(files.distribution, DISTRIBUTION)
-        return cls(record, open_detector, **settings)
+        path = files.distribution
+        return cls(checkpoint.load_record(path, DISTRIBUTION), open_detector, path, **settings)
 
     @cached_property
     def detector(self) -> Detector:

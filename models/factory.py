@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,26 @@ logger = logging.getLogger(__name__)
 SEED = 7  # of the draw of channels, where none is given
 
 
-def build_detector(
+@dataclass(frozen=True)
+class Plan:
+    """A detector to be built, with every default filled in. Make it by `plan`."""
+
+    method: str
+    settings: Any
+    backbone: str
+    pretrained_backbone: str | None
+    layers: tuple[str, ...]
+    dims: int
+    reduction: str
+    seed: int | None
+    preprocessing: Preprocessing
+    sigma: float
+    category: str
+
+
+def plan(
     method: str = DEFAULT_METHOD,
+    settings: Any = None,
     backbone: str = "resnet18",
     pretrained_backbone: str | None = None,
     layers: Sequence[str] | None = None,
@@ -30,24 +49,22 @@ def build_detector(
     reduction: str | None = None,
     seed: int | None = None,
     preprocessing: Preprocessing | None = None,
-    settings: Any = None,
     sigma: float = 4.0,
     category: str = DEFAULT_CATEGORY,
     batch_size: int = 32,
-    engine: Engine | None = None,
-) -> Detector:
-    """A detector that has learned nothing yet.
+) -> Plan:
+    """What is to be built. None for a parameter is its default.
 
     Parameters
     ----------
-    method : one of models.methods.METHODS; `settings` are its settings, None for the defaults
+    method : one of models.methods.METHODS, with its `settings`
     pretrained_backbone : weights: a file, auto (None), embedded or random
     layers : what the features are made of; `dims` of their channels are kept, drawn by `seed`, in
-        the way of `reduction` (catalogue.REDUCTIONS); None for each is the default
+        the way of `reduction` (catalogue.REDUCTIONS)
     sigma : of the smoothing of the anomaly map, in pixels
     batch_size : pictures that will be learned from at a time, for the check of memory
 
-    Raises UsageError where the parameters do not fit each other or the machine.
+    Raises UsageError where the parameters do not fit each other or the machine's memory.
     """
     row = METHODS[method]
     settings = row.settings() if settings is None else settings
@@ -55,28 +72,41 @@ def build_detector(
     layers = row.layers(backbone) if layers is None else tuple(layers)
     total = sum(catalogue.channels(backbone, layer) for layer in layers)
     dims, reduction = _reduced(row.dims(backbone), total, dims, reduction)
-    seed = _drawn_by(seed, reduction)
-    size = preprocessing.crop
+    seed, size = _drawn_by(seed, reduction), preprocessing.crop
     stages = expected_stages(backbone, layers, dims, reduction == "semi_orthogonal", size)
-    _check_memory(method, settings, backbone, layers, stages, size, batch_size)
+    require_memory(method, settings, backbone, layers, stages, size, batch_size)
+    weights = (backbone, pretrained_backbone)
+    return Plan(
+        *(method, settings, *weights, layers, dims, reduction, seed, preprocessing, sigma, category)
+    )
 
+
+def build_detector(planned: Plan | None = None, engine: Engine | None = None, **settings):
+    """A Detector that has learned nothing yet, of `planned` or of the `settings` of `plan`.
+
+    UsageError where the machine lacks what `engine` asks for, WorkError where weights fail.
+    """
+    planned = plan(**settings) if planned is None else planned
     runtime.prepare()
     engine = (engine or Engine()).resolve()  # what is wrong is told before a download
     from models import features as reductions
     from models.backbones import network, sources
 
-    found = sources.find(backbone, pretrained_backbone)
-    net = network.build(backbone, layers, size, found.variant)
+    backbone, size = planned.backbone, planned.preprocessing.crop
+    found = sources.find(backbone, planned.pretrained_backbone)
+    net = network.build(backbone, planned.layers, size, found.variant)
     network.set_weights(net, found.state)
-    reducing = reductions.draw(reduction, net.stage_channels, dims, seed)
+    drawn = planned.reduction, planned.dims, planned.seed
+    reducing = reductions.draw(drawn[0], net.stage_channels, *drawn[1:])
     features = reductions.Features(net, reducing, size, engine)
     weights = Weights(found.name, found.sha256, found.origin)
     variant = Variant(**found.variant) if found.variant else None
     described = FeatureRecord(
-        *(backbone, layers, variant, weights, reduction, dims, seed, tuple(features.stages))
+        *(backbone, planned.layers, variant, weights, *drawn, tuple(features.stages))
     )
-    record = Record(method, settings, described, preprocessing, sigma, category)
-    return Detector(features, row.head_class()(settings, features.stages), record)
+    head = METHODS[planned.method].head_class()(planned.settings, features.stages)
+    more = planned.preprocessing, planned.sigma, planned.category
+    return Detector(features, head, Record(planned.method, planned.settings, described, *more))
 
 
 def load_detector(path: str | Path, engine: Engine | None = None, batch_size: int = 1) -> Detector:
@@ -132,18 +162,11 @@ def blank_network(record: Record):
 def check_record_memory(record: Record, path: Path, batch_size: int) -> None:
     """WorkError where the model of `record`, in the file `path`, needs too much memory."""
     described = record.features
-    parts = (described.backbone, described.layers, described.stages, record.size)
+    network = described.backbone, described.layers, described.stages
     try:
-        _check_memory(record.method, record.settings, *parts, batch_size)
+        require_memory(record.method, record.settings, *network, record.size, batch_size)
     except UsageError as error:
         raise WorkError(f"{path}: {error}") from error
-
-
-def _check_memory(method, settings, backbone, layers, stages, size, batch_size) -> None:
-    from models.predictor import at_once
-
-    pictures = min(batch_size, at_once(size))
-    require_memory(method, settings, backbone, layers, stages, size, batch_size, pictures)
 
 
 def _reduced(
@@ -152,9 +175,7 @@ def _reduced(
     """How many of `total` channels are kept, and in which way; a draw of all is none."""
     if reduction == "none":
         if dims not in (None, total):
-            raise UsageError(
-                f"all {total} channels are kept without a reduction; drop dims", "dims"
-            )
+            raise UsageError(f"none keeps all {total} channels; give no dims", "reduction")
         return total, "none"
     if dims is not None and dims > total:
         logger.warning("dims %d: these layers have %d channels, all are kept", dims, total)

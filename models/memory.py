@@ -5,6 +5,7 @@ from models.backbones.shapes import widest
 from models.device import total_memory
 from models.heads import Stages
 from models.methods import METHODS
+from models.predictor import at_once
 
 # Activations alive at once, in units of the largest one: measured are 1.5 to 3.3.
 ALIVE = 3.3
@@ -19,17 +20,15 @@ def require_memory(
     stages: Stages,
     size: tuple[int, int],
     batch_size: int,
-    pictures_at_once: int,
 ) -> None:
     """UsageError where a model for pictures of `size` (H,W) cannot fit into the machine's memory.
 
-    `batch_size` pictures are decoded at a time, and `pictures_at_once` of them run through the
-    network.
+    `batch_size` pictures are decoded at a time.
     """
-    pixels = size[0] * size[1]
+    pixels, pictures = size[0] * size[1], min(batch_size, at_once(size))
     numbers = sum(channels * h * w for channels, (h, w) in stages)
     needs = {
-        "network": pictures_at_once * pixels * ALIVE * widest(backbone, layers),
+        "network": pictures * pixels * ALIVE * widest(backbone, layers),
         "pictures": batch_size * (3 * 12 * pixels + 8 * numbers),
         "statistics": METHODS[method].head_class().memory(settings, stages),
     }

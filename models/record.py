@@ -199,9 +199,9 @@ def decode(text: str) -> Record:
         name = data["method"]
         if not isinstance(name, str) or name not in METHODS:
             raise RecordError(f"method {str(name)[:80]!r}: known are {', '.join(METHODS)}")
-        settings = msgspec.convert(data.pop("settings"), METHODS[name].settings)
-        data["settings"] = None
+        settings = msgspec.convert(data["settings"], METHODS[name].settings)
         record = dataclasses.replace(msgspec.convert(data, Record), settings=settings)
+        _require_all(dataclasses.asdict(record), data)
         _require(record.pictures >= 1, "pictures: the model has not learned from any")
         _require(_is_sha256(record.arrays_sha256), "arrays_sha256: not a SHA-256")
         return record
@@ -211,6 +211,14 @@ def decode(text: str) -> Record:
         raise
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise RecordError(shortened(str(error), 200)) from error
+
+
+def _require_all(expected: dict, found: dict, before: str = "") -> None:
+    """RecordError where `found` lacks a field of `expected`: defaults are for new records only."""
+    for key, value in expected.items():
+        _require(key in found, f"{before}{key} is missing")
+        if isinstance(value, dict):
+            _require_all(value, found[key], f"{before}{key}.")
 
 
 def _json(text: str):

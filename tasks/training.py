@@ -14,7 +14,7 @@ from datasets.samples import check_masks, require_test, require_training
 from evaluation.figures import Figures
 from models import checkpoint
 from models.detector import Detector
-from models.factory import build_detector
+from models.factory import Plan, build_detector, plan
 from tasks.categories import each_category
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
 from tasks.settings import Training
@@ -43,10 +43,17 @@ def train(training: Training, name: str) -> Figures | None:
     path = writable_folder(training.save_path / name) / "best.pdparams"
     warn_of_crop(training.preprocessing, category.train[0].path, training.loading.max_pixels)
 
+    planned = plan(
+        **vars(training.model),
+        preprocessing=training.preprocessing,
+        category=name,
+        batch_size=training.loading.batch_size,
+    )
+
     start = time.perf_counter()
     loader = loader_for(category.train, training.preprocessing, training.loading)
     with loader, unskipped():
-        detector = _fit(training, name, loader)
+        detector = _fit(training, planned, loader)
     with phase("saving"):
         checkpoint.save(path, detector.arrays(), detector.record)
     seconds, learned = time.perf_counter() - start, detector.record.pictures
@@ -60,18 +67,13 @@ def train(training: Training, name: str) -> Figures | None:
     return validate(training.validation, lambda: detector, detector.record, category, path)
 
 
-def _fit(training: Training, name: str, loader: Loader) -> Detector:
+def _fit(training: Training, planned: Plan, loader: Loader) -> Detector:
     """A detector that has learned the pictures of `loader`, which decode meanwhile."""
     with phase("imports, weights"):
-        detector = build_detector(
-            **vars(training.model),
-            preprocessing=training.preprocessing,
-            category=name,
-            batch_size=training.loading.batch_size,
-            engine=training.engine,
-        )
+        detector = build_detector(planned, training.engine)
     _log_settings(training.described)
     logger.info("%s", detector.record.weights_line())
+    name = planned.category
     batches = progress(loader, len(loader), f"fit {name}", size=lambda batch: len(batch.samples))
     try:
         detector.fit(batch.images for batch in batches)

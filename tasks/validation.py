@@ -21,7 +21,7 @@ from evaluation.scale import Scale, scale_for
 from evaluation.testing import ScoredPicture, score_all
 from models import checkpoint
 from models.detector import Detector
-from models.factory import load_detector
+from models.factory import check_record_memory, load_detector
 from models.options import find_model
 from models.record import Record
 from tasks.categories import each_category
@@ -44,6 +44,7 @@ def _validate_saved(validation: Validation, name: str) -> Figures:
     record = checkpoint.load_record(path)
     if record.category != name:
         logger.warning("%s was trained on category %s, not %s", path, record.category, name)
+    check_record_memory(record, path, validation.loading.batch_size)
     logger.info("%s", record.weights_line())
     category = validation.data.open(name)
     require_test(category, validation.data.where(name))

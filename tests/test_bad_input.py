@@ -58,7 +58,7 @@ def test_an_empty_data_path(train, tmp_path):
 
 
 def test_a_category_in_place_of_its_parent_gets_a_hint(train, data):
-    fails(train(path=data / "flange"), 2, f"--data_path {data} --category flange")
+    fails(train(path=data / "flange"), 2, f"parent folder {data}", "category flange")
 
 
 def test_an_empty_training_folder(train, data):
@@ -148,7 +148,7 @@ def test_a_log_folder_that_cannot_be_written(train, tmp_path):
 
 def test_dims_beside_a_reduction_that_keeps_all(train, tmp_path):
     options = ("--dims", 100, "--reduction", "none")
-    fails(train(*options), 2, "--reduction none", "448", "--dims")
+    fails(train(*options), 2, "--reduction: none", "448", "dims")
     assert nothing_written(tmp_path)
 
 

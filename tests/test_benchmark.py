@@ -107,15 +107,15 @@ def test_each_step_has_a_time_of_its_own(monkeypatch):
         now += seconds
         return result
 
-    def graph(images):
+    def features(images):
         return takes(10, images)
 
-    graph.config = Config()
+    features.predictor = SimpleNamespace(config=Config())
     detector = SimpleNamespace(
         size=(2, 2),
-        graph=graph,
-        judge=lambda outputs: takes(100, outputs.sum()),
-        record={"method": "padim", "backbone": "resnet18"},
+        features=features,
+        judge=lambda maps: takes(100, maps.sum()),
+        record=SimpleNamespace(method="padim", features=SimpleNamespace(backbone="resnet18")),
     )
     with autolog.Benchmark(detector, "fp32", 4, 2) as timed:
         loader = (takes(1, np.full(3, i)) for i in (5, 7))

@@ -57,14 +57,16 @@ class ToyHead:
         return head
 
     def layer(self):
-        mean, power = constant(self.mean), self.settings.power
+        power = self.settings.power
 
         class Distance(paddle.nn.Layer):
             def forward(self, maps):
-                distance = (maps[0] - mean).square().sum(axis=1).sqrt() ** power
+                distance = (maps[0] - self.mean).square().sum(axis=1).sqrt() ** power
                 return 1000 * distance.mean(axis=[1, 2]), distance
 
-        return Distance()
+        layer = Distance()
+        layer.register_buffer("mean", constant(self.mean))
+        return layer
 
 
 @pytest.fixture

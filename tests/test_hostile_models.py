@@ -113,15 +113,14 @@ def test_no_field_of_a_record_takes_an_absurd_value(model):
                     decode(text)
                 except RecordError:
                     continue
-                assert value in (0, -1, "x"), (name, value)  # a mean of 0 may be meant
+                assert value in (0, -1), (name, value)  # a mean of 0 may be meant
                 continue
             with pytest.raises(RecordError) as error:
                 decode(text)
             assert len(str(error.value)) < 400, name
             del inner[last]
-            if name.partition(".")[0] not in ("category", "calibration", "exported", *FREE, "unit"):
-                with pytest.raises(RecordError):
-                    decode(json.dumps(changed))
+            with pytest.raises(RecordError):
+                decode(json.dumps(changed))
 
 
 @pytest.mark.parametrize(
@@ -278,7 +277,7 @@ def test_an_absurd_distribution_is_one_line(deployed, demo, tmp_path):
 def test_sizes_beyond_memory_are_refused_before_the_work(demo, tmp_path):
     data = ("--data_path", demo, "--category", "flange", "--save_path", tmp_path)
     small = [*data, *SMALL, "--log_dir", tmp_path]
-    for size in ("5000", "16384"):
+    for size in ("12000", "16384"):
         result = call("train", *small, "--resize", size, "--img_size", size)
         fails(result, 2, "GB of memory", "picture size")
     fails(call("train", *small, "--resize", 10**6, "--img_size", 10**6), 2, "img_size", "16384")
@@ -288,7 +287,7 @@ def test_sizes_beyond_memory_are_refused_before_the_work(demo, tmp_path):
 def test_the_estimate_covers_network_pictures_and_statistics(monkeypatch):
     monkeypatch.setattr("models.memory.total_memory", lambda: 10**9)
     common = ("padim", PaDiMSettings(), "resnet18", ("layer1",))
-    fine = {"stages": [(10, (16, 16))], "size": (64, 64), "batch_size": 4, "pictures_at_once": 4}
+    fine = {"stages": [(10, (16, 16))], "size": (64, 64), "batch_size": 4}
     require_memory(*common, **fine)
     for change in (
         {"size": (4096, 4096)},

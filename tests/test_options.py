@@ -2,7 +2,6 @@
 
 import argparse
 from argparse import Namespace
-from pathlib import Path
 
 import paddle
 import pytest
@@ -212,7 +211,7 @@ def test_the_only_model_needs_no_name(tmp_path):
 
 @pytest.mark.parametrize(("categories", "names"), [((), "none"), (("b", "a"), "a, b")])
 def test_no_model_or_several_are_named(tmp_path, categories, names):
-    with pytest.raises(UsageError, match=f"holds {names}; .*--category or --model_path"):
+    with pytest.raises(UsageError, match=f"has models of {names}; .*--category or --model_path"):
         find_model(None, trained(tmp_path, *categories), None)
 
 
@@ -240,13 +239,13 @@ def test_preprocessing_is_what_the_options_ask_for(arguments, resize, crop):
     ("resize", "size"), [("200", "224"), ("64x32", "48"), ("64", "32x65"), ("32x64", "64x32")]
 )
 def test_a_crop_larger_than_the_picture_is_wrong_use(resize, size):
-    with pytest.raises(UsageError, match="--img_size .*larger than what --resize"):
+    with pytest.raises(UsageError, match="--img_size .*larger than --resize"):
         data_options.preprocessing_from(data_namespace("--resize", resize, "--img_size", size))
 
 
 @pytest.mark.parametrize("size", ["31", "64x31", "1"])
 def test_a_crop_too_small_for_the_network_is_wrong_use(size):
-    with pytest.raises(UsageError, match="at least 32 pixels"):
+    with pytest.raises(UsageError, match="32 to 16384 pixels"):
         data_options.preprocessing_from(data_namespace("--img_size", size))
 
 
@@ -259,33 +258,34 @@ def data(tmp_path):
 
 
 def test_every_category_unless_one_is_named(data):
-    assert data_options.category_names(data_namespace("--data_path", data)) == ["a", "b"]
-    named = data_namespace("--data_path", data, "--category", "b")
-    assert data_options.category_names(named) == ["b"]
-    assert data_options.open_category(named, "b").test[0].kind == "dent"
-    assert data_options.source(named, "b") == data / "b"
+    assert data_options.data_from(data_namespace("--data_path", data)).names == ["a", "b"]
+    named = data_options.data_from(data_namespace("--data_path", data, "--category", "b"))
+    assert named.names == ["b"]
+    assert named.open("b").test[0].kind == "dent"
+    assert named.where("b") == data / "b"
 
 
 def test_data_path_is_data_unless_given(data, monkeypatch):
     monkeypatch.chdir(data)
-    with pytest.raises(UsageError, match="--data_path data: no such folder"):
-        data_options.category_names(data_namespace())
-    assert data_options.source(data_namespace(), "b") == Path("data/b")
+    with pytest.raises(UsageError, match="data: no such folder") as error:
+        data_options.data_from(data_namespace())
+    assert error.value.setting == "data_path"
 
 
 def test_plain_folders_are_one_category(data):
     options = data_namespace("--normal_dir", data / "a/train/good")
-    assert data_options.category_names(options) == ["custom"]
-    named = data_namespace("--normal_dir", data / "a/train/good", "--category", "mine")
-    assert data_options.category_names(named) == ["mine"]
-    assert [s.path.name for s in data_options.open_category(named, "mine").train] == ["0.png"]
-    assert data_options.source(named, "mine") == data / "a/train/good"
+    assert data_options.data_from(options).names == ["custom"]
+    options = data_namespace("--normal_dir", data / "a/train/good", "--category", "mine")
+    named = data_options.data_from(options)
+    assert named.names == ["mine"]
+    assert [s.path.name for s in named.open("mine").train] == ["0.png"]
+    assert named.where("mine") == data / "a/train/good"
 
 
 def test_data_path_and_plain_folders_exclude_each_other(data):
     options = data_namespace("--data_path", data, "--normal_dir", data / "a/train/good")
-    with pytest.raises(UsageError, match="exclude each other"):
-        data_options.category_names(options)
+    with pytest.raises(UsageError, match="use either --data_path or plain folders"):
+        data_options.data_from(options)
 
 
 @pytest.mark.parametrize("text", ["screw", "两 screws", "a.b", "-x"])

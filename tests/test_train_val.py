@@ -178,8 +178,8 @@ def test_runs_add_to_the_log(demo, tmp_path):
 
 def test_a_failure_is_in_the_log(demo, tmp_path):
     result = train(tmp_path, "--data_path", demo, "--category", "weave", "--reduction", "none")
-    assert result.err.count("--reduction none") == 1
-    assert "ERROR --reduction none" in (tmp_path / "logs/weave.log").read_text()
+    assert result.err.count("--reduction: none") == 1
+    assert "ERROR --reduction: none" in (tmp_path / "logs/weave.log").read_text()
 
 
 def test_a_run_leaves_no_log_handler_behind(trained):
