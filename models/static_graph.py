@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import paddle
 from paddle import nn
 
 from common.errors import WorkError
 from models.grids import Grid
+
+GRAPH_BYTES = 2**20  # of a graph without its parameters, at most
 
 
 def save_graph(layer: nn.Layer, size: Grid, prefix: Path) -> tuple[Path, Path]:
@@ -18,20 +21,31 @@ def save_graph(layer: nn.Layer, size: Grid, prefix: Path) -> tuple[Path, Path]:
 
     WorkError where the files cannot be written.
     """
+    size_needed = sum(4 * int(np.prod(t.shape)) for t in layer.state_dict().values()) + GRAPH_BYTES
+    if shutil.disk_usage(prefix.parent).free < size_needed:
+        raise _full(prefix.parent)
     spec = [paddle.static.InputSpec([None, 3, *size], "float32", "image")]
     # Without full_graph Paddle 3 ignores the specification.
     graph = paddle.jit.to_static(layer, full_graph=True, input_spec=spec)
     try:
         paddle.jit.save(graph, str(prefix))
     except (OSError, RuntimeError) as error:
-        free = shutil.disk_usage(prefix.parent).free
-        raise WorkError(
-            f"{prefix.parent}: the graph cannot be written ({_last_line(error)}); {free / 1e6:.0f} "
-            "MB are free there. Free some space, or set TMPDIR to another folder"
-        ) from error
+        raise _full(prefix.parent) from error
     prefix.with_suffix(".pdiparams.info").unlink(missing_ok=True)  # 2.x; nothing reads it
     model = next(p for s in (".json", ".pdmodel") if (p := prefix.with_suffix(s)).exists())
-    return model, prefix.with_suffix(".pdiparams")
+    params = prefix.with_suffix(".pdiparams")
+    # Paddle does not notice where a disk is full.
+    if model.stat().st_size == 0 or params.stat().st_size < size_needed - GRAPH_BYTES:
+        raise _full(prefix.parent)
+    return model, params
+
+
+def _full(folder: Path) -> WorkError:
+    free = shutil.disk_usage(folder).free
+    return WorkError(
+        f"{folder}: the graph cannot be written, {free / 1e6:.1f} MB are free there; free some "
+        "space, or use another folder (the environment variable TMPDIR sets the temporary one)"
+    )
 
 
 @contextmanager
@@ -55,8 +69,3 @@ def is_utf8(path: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
