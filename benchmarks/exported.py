@@ -1,8 +1,8 @@
 """Figures and speed of exported files: `python -m benchmarks.exported --data_path D --category C
 --model_dir DIR…`.
 
-Each folder of `export_model.py` judges the test pictures; int8 graphs are run as such. Times are
-medians, milliseconds a picture, the folders taking turns.
+The files of each folder score the test pictures, int8 graphs with int8. Times are medians in
+milliseconds per picture; the folders run alternately.
 """
 
 from functools import partial
@@ -27,10 +27,10 @@ from models.options import GRAPHS
 
 
 def open_folder(folder: Path) -> tuple[str, Deployed]:
-    """The precision that the graph in `folder` is for, and the detector."""
+    """The precision of the graph in `folder`, and the detector."""
     found = [path for suffix in GRAPHS if (path := folder / f"model{suffix}").exists()]
     if not found:
-        raise UsageError(f"--model_dir {folder}: no graph in it")
+        raise UsageError(f"{folder}: no graph in it", "model_dir")
     model = found[0]
     precision = "int8" if is_quantized(model) else "fp32"
     params = None if model.suffix == ".onnx" else model.with_suffix(".pdiparams")
