@@ -250,8 +250,8 @@ def report(options, results: Results, peers: list[str], train: int, test: int) -
     lines = [
         f"{options.category}: {train} pictures to fit, {test} to test; {options.threads} "
         f"processors for each; {options.rounds} rounds; batches of {options.batch_size}. "
-        "Values are medians over the rounds; `a : b` says how many times better a is than b: the median of "
-        "the ratios within rounds (smallest–largest).",
+        "Values are medians over the rounds; `a : b` says how many times better a is than b: the "
+        "median of the ratios within rounds (smallest–largest).",
         "",
         table(results, list(OURS), peers),
         "",
