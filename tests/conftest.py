@@ -2,7 +2,9 @@
 
 import importlib
 import io
+import os
 import sys
+from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,17 @@ from pathlib import Path
 import pytest
 
 from common.errors import run
+
+# Threads of Paddle (Intel's and GNU's OpenMP) would spin while they wait, on processors that the
+# tests beside this one need. Read when Paddle is imported.
+os.environ.setdefault("KMP_BLOCKTIME", "0")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with many tests on trained models first: a worker should not end with a long one."""
+    heavy = Counter(item.path for item in items if "demo" in item.fixturenames)
+    items.sort(key=lambda item: -heavy[item.path])
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from benchmarks.table import Results, Row, ratios, table
 from benchmarks.worker import Worker, serve
 from common.errors import UsageError, WorkError
 
+pytestmark = pytest.mark.once
+
 FAKE = """
 print("noise of an import")
 
@@ -59,6 +61,7 @@ def fake(tmp_path):
     return start
 
 
+@pytest.mark.process
 def test_answers_come_through_whatever_a_contender_prints(fake):
     with fake() as process:
         assert process.ask("hello") == {"about": "a fake 1.0"}
@@ -69,6 +72,7 @@ def test_answers_come_through_whatever_a_contender_prints(fake):
         assert process.ask("memory")["bytes"] > 1e6
 
 
+@pytest.mark.process
 def test_a_failed_request_is_told_and_does_not_end_the_process(fake):
     with fake() as process:
         with pytest.raises(WorkError, match=r"fake.py: fit: ValueError: nothing to fit"):
@@ -76,11 +80,13 @@ def test_a_failed_request_is_told_and_does_not_end_the_process(fake):
         assert process.ask("hello")
 
 
+@pytest.mark.process
 def test_what_cannot_run_here_says_why(fake):
     with fake("bf16") as process, pytest.raises(Unavailable, match="no bfloat16 here"):
         process.ask("hello")
 
 
+@pytest.mark.process
 def test_a_process_that_dies_is_told_with_its_last_words(tmp_path):
     path = tmp_path / "dying.py"
     path.write_text("import os, sys\nprint('no memory', file=sys.stderr)\nos._exit(3)\n")
@@ -91,6 +97,7 @@ def test_a_process_that_dies_is_told_with_its_last_words(tmp_path):
         process.ask("hello")
 
 
+@pytest.mark.process
 def test_peers_do_not_find_our_packages(tmp_path):
     path = tmp_path / "contender.py"
     path.write_text(

@@ -14,6 +14,8 @@ import pytest
 from benchmarks import autolog
 from tests.conftest import call
 
+pytestmark = pytest.mark.process
+
 SECTIONS = {
     "Env": ["OS_version", "CUDA_version", "CUDNN_version", "drivier_version"],
     "Paddle": ["paddle_version", "paddle_commit", "log_api_version"],

@@ -111,6 +111,7 @@ for i in range(1_000_000):
 """
 
 
+@pytest.mark.process
 def test_killed_while_saving_the_file_stays_whole(tmp_path):
     path = tmp_path / "best.pdparams"
     for pause in (0.0, 0.003, 0.007, 0.013):

@@ -17,6 +17,7 @@ from models.extractor import Engine, _on_gpu, has_bfloat16, require_tensorrt
 from tests.conftest import SMALL, call, fails
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +90,23 @@ def test_a_fused_graph_does_too(exported, demo, predicted, tmp_path):
     same(rows("infer", "-i", demo / "flange/test", *options), predicted)
 
 
-@pytest.mark.parametrize("graph", ["model.onnx", "fused.onnx"])
-def test_onnx_graphs_do_too(trained, demo, predicted, tmp_path, graph):
+@pytest.fixture(scope="module")
+def onnx(trained, tmp_path_factory) -> Path:
     for package in ("paddle2onnx", "onnxruntime"):
         pytest.importorskip(package)
+    folder = tmp_path_factory.mktemp("onnx")
     options = ("--model_path", trained / "flange", "--format", "onnx", "--fused")
-    result = call("export_model", "--save_dir", tmp_path / "onnx", *options)
+    result = call("export_model", "--save_dir", folder, *options)
     assert result.code == 0, result.err
-    names = sorted(path.name for path in (tmp_path / "onnx").iterdir())
+    names = sorted(path.name for path in folder.iterdir())
     assert names == ["distribution", "fused.onnx", "model.onnx"]
-    assert result.lines == [str(tmp_path / "onnx" / name) for name in names]
-    options = ("--model_file", tmp_path / "onnx" / graph, "--json", "--save_map", tmp_path / "maps")
+    assert result.lines == [str(folder / name) for name in names]
+    return folder
+
+
+@pytest.mark.parametrize("graph", ["model.onnx", "fused.onnx"])
+def test_onnx_graphs_do_too(onnx, demo, predicted, tmp_path, graph):
+    options = ("--model_file", onnx / graph, "--json", "--save_map", tmp_path)
     same(rows("infer", "-i", demo / "flange/test", *options), predicted)
 
 
@@ -171,20 +178,19 @@ def test_a_bad_picture_does_not_keep_the_others_from_their_answers(exported, chi
 
 @pytest.fixture(scope="module", params=[1, 3, 21])
 def other(request, demo, tmp_path_factory) -> Path:
-    """Files exported from a model of other channels."""
+    """The distribution of a model with other channels."""
     folder = tmp_path_factory.mktemp("other")
     train = ("train", "--data_path", demo, "--category", "flange", "--save_path", folder)
     assert call(*train, "--log_dir", folder, *SMALL, "--seed", request.param).code == 0
-    export = ("export_model", "--model_path", folder / "flange", "--save_dir", folder, "--fused")
+    export = ("export_model", "--model_path", folder / "flange", "--save_dir", folder)
     assert call(*export).code == 0
-    return folder
+    return folder / "distribution"
 
 
 @pytest.mark.parametrize("graph", ["model.json", "fused.json"])
 def test_a_distribution_of_another_graph_is_refused(exported, other, chips, graph):
-    path = other / "distribution"
-    result = infer(exported, chips, "--model_file", exported / graph, "--distribution", path)
-    fails(result, 1, "graph", "export_model.py")
+    result = infer(exported, chips, "--model_file", exported / graph, "--distribution", other)
+    fails(result, 1, "graph", "the probe picture's", "export_model.py")
     assert result.out == ""
 
 
@@ -195,18 +201,16 @@ def test_a_distribution_that_fits_in_shape_alone_is_refused(copied, chips):
     fails(infer(copied, chips), 1, "distribution", "the probe picture's map is off by")
 
 
-@pytest.mark.parametrize("graph", ["model.json", "model.onnx"])
-def test_a_distribution_of_another_picture_size_is_refused(trained, tmp_path, chips, graph):
-    kind = "onnx" if graph.endswith("onnx") else "paddle"
-    if kind == "onnx":
-        pytest.importorskip("paddle2onnx")
-    options = ("--model_path", trained / "flange", "--save_dir", tmp_path, "--format", kind)
-    assert call("export_model", *options).code == 0
-    arrays, record = checkpoint.load(tmp_path / "distribution", DISTRIBUTION)
+@pytest.mark.parametrize("kind", ["exported", "onnx"])
+def test_a_distribution_of_another_picture_size_is_refused(request, tmp_path, chips, kind):
+    folder = request.getfixturevalue(kind)
+    path = tmp_path / "distribution"
+    arrays, record = checkpoint.load(folder / "distribution", DISTRIBUTION)
     record["image_size"] = record["preprocessing"]["crop"] = [96, 96]
     record["preprocessing"]["resize"] = 96
-    checkpoint.save(tmp_path / "distribution", arrays, record, DISTRIBUTION)
-    result = infer(tmp_path, chips, "--model_file", tmp_path / graph)
+    checkpoint.save(path, arrays, record, DISTRIBUTION)
+    graph = folder / ("model.onnx" if kind == "onnx" else "model.json")
+    result = infer(folder, chips, "--model_file", graph, "--distribution", path)
     fails(result, 1, "distribution", "does not fit the graph")
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import call
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.once
 SCRIPTS = ("train", "val", "predict", "export_model", "infer")
 READMES = ("README.md", "README_cn.md")
 

@@ -17,7 +17,7 @@ from common.errors import WorkError
 from evaluation.figure import target_names
 from models import checkpoint
 from models.backbones.sources import EMBEDDED
-from tests.conftest import SMALL, call, fails
+from tests.conftest import SMALL, WEIGHTS, call, fails
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -89,13 +89,13 @@ def test_weights_that_cannot_work(demo, tmp_path, change, words):
 
 
 def test_statistics_that_never_fit_are_refused(demo, tmp_path, monkeypatch):
-    monkeypatch.setattr("models.padim.total_memory", lambda: 8e9)
+    monkeypatch.setattr("models.padim.total_memory", lambda: 1e9)
     result = call(
         *("train", "--data_path", demo, "--category", "flange", "--save_path", tmp_path / "out"),
-        *("--log_dir", tmp_path, "--dims", 448, "--resize", 2048, "--img_size", "2048x2048"),
+        *("--log_dir", tmp_path, *WEIGHTS, "--dims", 448, "--resize", 256, "--img_size", "256x256"),
         *("--batch_size", 1),
     )
-    fails(result, 2, "--img_size 2048x2048 with --dims 448 needs 94", "GB")
+    fails(result, 2, "--img_size 256x256 with --dims 448 needs 1.5 GB", "there are 1.0 GB")
 
 
 def test_a_full_disk_is_failed_work(trained, tmp_path, monkeypatch):
@@ -120,6 +120,7 @@ def start(model, pictures, out, **environment):
     )
 
 
+@pytest.mark.process
 def test_terminated_it_leaves_results_alone_on_stdout_and_no_temporary_file(model, demo, tmp_path):
     process = start(model, demo / "flange/test", tmp_path / "out")
     first = process.stdout.readline()
@@ -130,13 +131,6 @@ def test_terminated_it_leaves_results_alone_on_stdout_and_no_temporary_file(mode
     assert len(out.splitlines()) < 11
     assert err.splitlines()[-1] == "error: terminated"
     assert not [path for path in (tmp_path / "out").rglob("*") if ".tmp" in path.name]
-
-
-def test_without_a_home_folder_it_works(model, demo, tmp_path):
-    process = start(model, demo / "flange/test/chip", tmp_path / "out", HOME="/dev/null")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert len(out.splitlines()) == 2
 
 
 def test_a_model_trained_anew_meanwhile_is_left_alone(trained, model, demo, tmp_path, monkeypatch):
@@ -154,6 +148,7 @@ def test_a_model_trained_anew_meanwhile_is_left_alone(trained, model, demo, tmp_
     assert model.stat().st_mtime == 1
 
 
+@pytest.mark.process
 def test_validating_on_another_category_keeps_the_models_own_thresholds(model, demo, tmp_path):
     before = model.read_bytes()
     arguments = ("--data_path", demo, "--category", "weave", "--model_path", model)
@@ -197,8 +192,8 @@ def test_a_sheet_that_cannot_be_written_costs_no_answer(model, demo, tmp_path):
 def test_sheets_among_the_pictures_are_not_judged_the_next_time(model, demo, tmp_path):
     pictures = tmp_path / "in"
     shutil.copytree(demo / "flange/test/chip", pictures)
-    for _ in range(2):
-        result = predict(model, pictures, "--save_path", pictures / "sheets")
+    for option in ("--save_picture", "--no-save_picture"):
+        result = predict(model, pictures, "--save_path", pictures / "sheets", option)
         assert result.code == 0, result.err
         assert len(result.lines) == 2
 
@@ -211,13 +206,14 @@ def test_links_to_folders_are_followed_once(model, demo, tmp_path):
     assert len(result.lines) == 2
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_names_that_are_no_text_get_their_line(model, demo, tmp_path):
+def test_names_that_are_no_text_get_their_line_without_a_home_folder_too(model, demo, tmp_path):
     pictures = tmp_path / "in"
     pictures.mkdir()
     for name in (b"bad\xff.png", b"two\nlines.png", "图 $a$.png".encode()):
         shutil.copy(demo / "flange/test/chip/000.png", os.fsencode(pictures) + b"/" + name)
-    process = start(model, pictures, tmp_path / "out")
+    process = start(model, pictures, tmp_path / "out", HOME="/dev/null")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert len(out.splitlines()) == 3
