@@ -61,6 +61,8 @@ def fails(result: Result, code: int, *words) -> None:
 
 WEIGHTS = ("--pretrained_backbone", "embedded")
 SMALL = ("--resize", 64, "--img_size", 64, "--dims", 20, "--batch_size", 4, *WEIGHTS)
+# For tests of something else than the network: building its graph takes longer than all the rest.
+NO_GRAPH = ("--to_static", "False")
 
 
 @pytest.fixture(autouse=True)

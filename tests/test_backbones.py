@@ -29,7 +29,13 @@ def seeded(network) -> dict:
     return {key: weight(key, tuple(shape)) for key, shape in shapes.items()}
 
 
-@pytest.mark.parametrize(("backbone", "library", "file"), CASES)
+LARGE = ("resnet152", "wide_resnet50_2", "wide_resnet101_2", "efficientnet_b6", "efficientnet_b7")
+MARKED = [
+    pytest.param(*case, marks=[pytest.mark.process] if case[0] in LARGE else []) for case in CASES
+]
+
+
+@pytest.mark.parametrize(("backbone", "library", "file"), MARKED)
 def test_layers_are_those_of_the_reference(backbone, library, file):
     layers = layers_of(backbone, library)
     marks = {"torchvision": "features.", "timm": "conv_stem.", "efficientnet_pytorch": "_conv_"}

@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from models.backbones.sources import EMBEDDED
-from tests.conftest import SMALL, call, fails
+from tests.conftest import NO_GRAPH, SMALL, call, fails
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def train(data, tmp_path):
     def run(*arguments, path=data):
         return call(
             *("train", "--data_path", path, "--save_path", tmp_path / "out"),
-            *("--log_dir", tmp_path / "logs", *SMALL, *arguments),
+            *("--log_dir", tmp_path / "logs", *SMALL, *NO_GRAPH, *arguments),
         )
 
     return run

@@ -93,7 +93,7 @@ def test_a_checkpoint_of_another_shape_is_refused(detector):
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 97), (70, 100), (33, 35)])
 def test_the_grids_are_what_the_network_gives(size):
-    detector = build_detector(dims=200, image_size=size, device="cpu")
+    detector = build_detector(dims=200, image_size=size, device="cpu", static=False)
     maps = detector.extract(np.zeros((1, 3, *size), np.float32))
     assert [(stage.shape[1], stage.shape[2:]) for stage in maps] == detector.stages
 
@@ -112,7 +112,7 @@ def test_more_dims_than_channels_keeps_all_and_says_so(caplog):
 
 
 def test_channels_of_late_stages_alone_need_their_own_grid_only():
-    detector = build_detector(dims=1, seed=2, image_size=SIZE, device="cpu")
+    detector = build_detector(dims=1, seed=2, image_size=SIZE, device="cpu", static=False)
     assert detector.embedding.channels[0] >= 192  # of layer3, whose own grid is 4 × 6
     detector.fit([pictures(4)])
     assert detector.gaussian.grid == (4, 6)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from models import checkpoint
-from tests.conftest import call, fails
+from tests.conftest import NO_GRAPH, call, fails
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_threshold_of_ones_own(trained, chips):
     for threshold, expected in ((0.001, "defective"), (1e6, "good")):
         result = predict(
             *(trained, "--picture_path", chips, "--no-save_picture", "--json"),
-            *("--threshold", threshold),
+            *("--threshold", threshold, *NO_GRAPH),
         )
         assert {json.loads(line)["verdict"] for line in result.lines} == {expected}
 
@@ -78,7 +78,8 @@ def test_without_a_threshold_the_verdict_is_unknown(trained, chips, tmp_path):
     arrays, record = checkpoint.load(trained / "flange/best.pdparams")
     record["calibration"] = None  # as training without --val leaves it
     checkpoint.save(tmp_path / "flange/best.pdparams", arrays, record)
-    result = predict(tmp_path, "--picture_path", chips, "--save_path", tmp_path / "sheets")
+    options = ("--save_path", tmp_path / "sheets", *NO_GRAPH)
+    result = predict(tmp_path, "--picture_path", chips, *options)
     assert result.code == 0, result.err
     assert {line.split("\t")[2] for line in result.lines} == {"unknown"}
     assert "no threshold" in result.err
@@ -96,7 +97,7 @@ def test_a_bad_picture_does_not_keep_the_others_from_their_answers(trained, chip
     folder = tmp_path / "in"
     shutil.copytree(chips, folder)
     (folder / "000a.png").write_bytes(b"no picture")
-    options = ("--picture_path", folder, "--no-save_picture")
+    options = ("--picture_path", folder, "--no-save_picture", *NO_GRAPH)
     result = predict(trained, *options)
     assert result.code == 1
     assert len(result.lines) == 2
@@ -109,7 +110,8 @@ def test_pictures_of_one_stem_get_a_sheet_each(trained, chips, tmp_path):
     folder.mkdir()
     for name in ("a.png", "a.jpg"):
         Image.open(chips / "000.png").save(folder / name)
-    assert predict(trained, "--picture_path", folder, "--save_path", tmp_path / "out").code == 0
+    options = ("--picture_path", folder, "--save_path", tmp_path / "out", *NO_GRAPH)
+    assert predict(trained, *options).code == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jpg.png", "a.png.png"]
 
 
@@ -145,7 +147,7 @@ def test_the_model_is_found_by_its_category(trained, chips, tmp_path, monkeypatc
     shutil.copytree(trained / "flange", tmp_path / "output" / "flange")
     monkeypatch.chdir(tmp_path)
     for options in ((), ("--category", "flange", "--no-save_picture")):
-        result = call("predict", "--picture_path", chips, *options)
+        result = call("predict", "--picture_path", chips, *options, *NO_GRAPH)
         assert result.code == 0, result.err
     assert len(list((tmp_path / "output/flange/predictions").iterdir())) == 2
     fails(call("predict", "--picture_path", chips, "--category", "nut"), 2, "nut")

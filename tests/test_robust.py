@@ -17,7 +17,7 @@ from common.errors import WorkError
 from evaluation.figure import target_names
 from models import checkpoint
 from models.backbones.sources import EMBEDDED
-from tests.conftest import SMALL, WEIGHTS, call, fails
+from tests.conftest import NO_GRAPH, SMALL, WEIGHTS, call, fails
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,7 +29,8 @@ def model(trained, tmp_path) -> Path:
 
 
 def predict(model, pictures, *arguments):
-    return call("predict", "--model_path", model, "--picture_path", pictures, *arguments)
+    options = ("--model_path", model, "--picture_path", pictures, *NO_GRAPH)
+    return call("predict", *options, *arguments)
 
 
 def damage(model: Path, **changes) -> None:
@@ -83,7 +84,8 @@ def test_weights_that_cannot_work(demo, tmp_path, change, words):
     save_file(state, tmp_path / "w.safetensors")
     result = call(
         *("train", "--data_path", demo, "--category", "flange", "--save_path", tmp_path / "out"),
-        *("--log_dir", tmp_path, *SMALL, "--pretrained_backbone", tmp_path / "w.safetensors"),
+        *("--log_dir", tmp_path, *SMALL, *NO_GRAPH),
+        *("--pretrained_backbone", tmp_path / "w.safetensors"),
     )
     fails(result, 1, words, "w.safetensors")
 
@@ -141,18 +143,17 @@ def test_a_model_trained_anew_meanwhile_is_left_alone(trained, model, demo, tmp_
     monkeypatch.setattr("tasks.validation._draw", write_anew)
     result = call(
         *("val", "--data_path", demo, "--category", "flange", "--model_path", model),
-        *("--save_path", tmp_path / "out"),
+        *("--save_path", tmp_path / "out", *NO_GRAPH),
     )
     assert result.code == 0, result.err
     assert "written anew meanwhile" in result.err
     assert model.stat().st_mtime == 1
 
 
-@pytest.mark.process
 def test_validating_on_another_category_keeps_the_models_own_thresholds(model, demo, tmp_path):
     before = model.read_bytes()
     arguments = ("--data_path", demo, "--category", "weave", "--model_path", model)
-    arguments += ("--save_path", tmp_path / "out", "--no-save_picture")
+    arguments += ("--save_path", tmp_path / "out", "--no-save_picture", *NO_GRAPH)
     result = call("val", *arguments)
     assert result.code == 0, result.err
     assert "trained on category flange, not weave" in result.err
@@ -165,7 +166,7 @@ def test_figures_of_an_earlier_run_do_not_stay_beside_new_ones(trained, model, d
     shutil.copytree(trained / "flange", tmp_path / "out" / "custom")
     result = call(
         *("val", "--test_normal_dir", demo / "flange/test/good", "--model_path", model),
-        *("--save_path", tmp_path / "out"),
+        *("--save_path", tmp_path / "out", *NO_GRAPH),
     )
     assert result.code == 0, result.err
     assert "Class:custom: Image AUC: -" in result.out

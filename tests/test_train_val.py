@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from models import checkpoint
-from tests.conftest import SMALL, call
+from tests.conftest import NO_GRAPH, SMALL, WEIGHTS, call
 
 CLOSING = [r"Class:{}: Image AUC: [01]\.\d{{3}}", r"Class:{}: Pixel AUC: [01]\.\d{{3}}"]
 
@@ -23,7 +23,8 @@ def assert_closes_with(lines: list[str], category: str) -> None:
 
 def train(output: Path, *arguments):
     logs = output / "logs"
-    return call("train", "--save_path", output, "--log_dir", logs, *SMALL, *arguments)
+    options = ("--save_path", output, "--log_dir", logs, *SMALL, *NO_GRAPH)
+    return call("train", *options, *arguments)
 
 
 def test_training_with_validation_ends_with_both_aucs(trained):
@@ -57,7 +58,6 @@ def test_the_checkpoint_holds_the_calibration_of_the_validation(trained):
     assert record["category"] == "flange"
 
 
-@pytest.mark.process
 def test_validating_again_gives_the_same_figures(trained, demo, tmp_path):
     model = trained / "flange" / "best.pdparams"
     result = call(
@@ -83,7 +83,8 @@ def test_all_categories_get_a_model_each(demo, tmp_path):
     for name in ("flange", "weave"):
         assert (tmp_path / name / "best.pdparams").exists()
         assert f"Class:{name}: Image AUC:" in result.out
-    result = call("val", "--data_path", demo, "--save_path", tmp_path, "--no-save_picture")
+    options = ("--save_path", tmp_path, "--no-save_picture", *NO_GRAPH)
+    result = call("val", "--data_path", demo, *options)
     assert result.code == 0, result.err
     assert_closes_with(result.lines, "all")
 
@@ -143,6 +144,7 @@ def test_the_whole_of_a_wide_picture(demo, tmp_path):
     result = call(
         *("train", "--data_path", demo, "--category", "flange", "--save_path", tmp_path, "--val"),
         *("--log_dir", tmp_path, "--dims", 10, "--resize", "64x128", "--img_size", "64x128"),
+        *WEIGHTS,
     )
     assert result.code == 0, result.err
     arrays, record = checkpoint.load(tmp_path / "flange/best.pdparams")
