@@ -98,3 +98,16 @@ def trained(demo, tmp_path_factory) -> Path:
     assert result.code == 0, result.err
     (output / "stdout.txt").write_text(result.out)
     return output
+
+
+@pytest.fixture(scope="session")
+def exported(trained, tmp_path_factory) -> Path:
+    """The files of `export_model.py --fused` for the trained model."""
+    folder = tmp_path_factory.mktemp("exported")
+    result = call(
+        *("export_model", "--model_path", trained / "flange", "--save_dir", folder, "--fused"),
+        *("--img_size", 64, "--depth", 18, "--category", "flange"),
+    )
+    assert result.code == 0, result.err
+    assert result.lines == [str(folder / path.name) for path in sorted(folder.iterdir())]
+    return folder

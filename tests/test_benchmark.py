@@ -29,13 +29,6 @@ SECTIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def exported(trained, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported")
-    assert call("export_model", "--model_path", trained / "flange", "--save_dir", folder).code == 0
-    return folder
-
-
 def infer(folder, pictures, *arguments):
     options = ("--model_dir", folder, "--enable_benchmark", "True", *arguments)
     return call("infer", "--input_file", pictures, *options)
