@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing but make and Python with its venv module.
+# `make demo`, `make check` and `make test` need only make and Python with its venv module.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,14 +9,15 @@ PADDLE26 = .venv-paddle26
 TORCH ?= --index-url https://download.pytorch.org/whl/cpu torch torchvision
 anomalib = anomalib==2.7.0
 anomavision = anomavision==3.6.2
-PYTEST = pytest --numprocesses 2 --dist loadfile
+# One file stays in one worker, because its tests share what they train.
+PYTEST = pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP = python -m pip install --quiet --disable-pip-version-check
 
 TIPC = PYTHON=$(abspath $(BIN)/python) bash test_tipc
 CONFIGS = test_tipc/configs/PaDiM
 MODE ?= lite_train_lite_infer
 
-.PHONY: demo test test-paddle26 tipc bench peers format clean
+.PHONY: demo check lint test test-paddle26 tipc bench peers format clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m demo_set --save_path $(DEMO)/data
@@ -29,15 +30,22 @@ demo: $(VENV)/installed
 	@echo "Look at the prediction:        $(DEMO)/prediction.png"
 	@echo "and at the validation sheets:  $(DEMO)/output/weave/pictures/ $(DEMO)/output/flange/pictures/"
 
-test: $(VENV)/installed-dev
+# What a developer runs often: the static checks, and the tests that take little time.
+check: lint
+	$(BIN)/python -m $(PYTEST) -m "not process"
+
+test: lint
+	$(BIN)/python -m $(PYTEST)
+
+lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/shellcheck test_tipc/*.sh .ci/run
-	$(BIN)/python -m $(PYTEST)
 
-# The same tests on the newest Paddle whose GPU wheel is on PyPI; the two read each other's files.
+# The tests again on the newest Paddle whose GPU wheel is on PyPI, but for those that use no Paddle;
+# the two versions read each other's files.
 test-paddle26: $(PADDLE26)/installed $(VENV)/installed-dev
-	OTHER_PYTHON=$(abspath $(BIN)/python) $(PADDLE26)/bin/python -m $(PYTEST)
+	OTHER_PYTHON=$(abspath $(BIN)/python) $(PADDLE26)/bin/python -m $(PYTEST) -m "not once"
 
 # TIPC's chains; `make tipc MODE=whole_train_whole_infer` needs MVTEC_PATH.
 tipc: $(VENV)/installed-dev

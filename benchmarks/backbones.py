@@ -1,8 +1,8 @@
-"""What each backbone costs: `python -m benchmarks.backbones [NAME…]`, a table row each.
+"""What each backbone costs: `python -m benchmarks.backbones [NAME…]`, one table row each.
 
-Pictures of 224 × 224, default layers and dims, random weights. Parameters and multiply-adds are
-those of the part that is computed, the latter of its convolutions; milliseconds are medians a
-picture at batch 8, fp32, without scoring; the checkpoint's megabytes follow from its shapes.
+Pictures of 224 × 224, default layers and dims, random weights. Parameters and multiply-adds count
+the computed part of the network, multiply-adds only its convolutions. Milliseconds are medians per
+picture at batch 8, fp32, without scoring. The checkpoint's megabytes follow from its shapes.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ BATCH = 8
 
 
 def multiply_adds(network: nn.Layer) -> int:
-    """Of the convolutions of one picture."""
+    """Multiply-adds of all convolutions for one picture."""
     total = 0
 
     def count(layer, _, output):
@@ -58,7 +58,7 @@ def row(backbone: str) -> str:
 
 
 if __name__ == "__main__":
-    parser = Parser("What each backbone costs, a table row each.")
+    parser = Parser("Print what each backbone costs, one table row each.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="a backbone (default: all)")
     for name in parser.parse_args().names or BACKBONES:
         if name not in BACKBONES:

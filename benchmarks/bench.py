@@ -1,7 +1,7 @@
 """Compare this project with other implementations of PaDiM, on a CPU: `make bench`.
 
-All run with the same pictures, weights, channels and processors, each in an environment of its own,
-and are measured in turn. A peer whose environment is not there is left out.
+All use the same pictures, weights, channels and processors, each in its own environment, and are
+measured in turn. A peer without an environment is left out.
 """
 
 import logging
@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 OURS = {"ours fp32": "fp32", "ours bf16": "bf16"}
 PEERS = ("anomalib", "AnomaVision")
 DEMO = {"size": 900, "train": 200, "good": 24, "defective": 12}  # like a category of MVTec AD
-SINGLES = 32  # pictures scored one by one for a latency
-BATCHES = 2  # batches for a throughput
-PAUSE = 0.3  # seconds until the threads of whoever was measured last have gone to sleep
+SINGLES = 32  # pictures scored one by one for the latencies
+BATCHES = 2  # batches for the throughputs
+PAUSE = 0.3  # seconds until the threads of the contender before are idle
 
 
 def parse_options():
@@ -40,27 +40,29 @@ def parse_options():
         help="folder of categories in MVTec AD's layout (default: the demo set at 900 × 900 "
         "pixels, drawn below demo/bench)",
     )
-    parser.add_argument("--category", type=checked(folder_name), default="flange", help="which")
+    parser.add_argument(
+        "--category", type=checked(folder_name), default="flange", help="its category"
+    )
     parser.add_argument("--rounds", type=whole(1), default=5, help="measurements of each kind")
     for name in PEERS:
-        text = f"Python of {name}'s environment (default: {_default_python(name)} if there)"
+        text = f"Python of {name}'s environment (default: {_default_python(name)}, if it exists)"
         parser.add_argument(f"--{name.lower()}", type=Path, metavar="PYTHON", help=text)
-    parser.add_argument("--batch_size", type=whole(1), default=32, help="for the throughputs")
+    parser.add_argument("--batch_size", type=whole(1), default=32, help="of the throughputs")
     parser.add_argument(
-        "--threads", type=whole(1), default=cpu_threads(), help="processors for each contender"
+        "--threads", type=whole(1), default=cpu_threads(), help="processors per contender"
     )
     parser.add_argument(
         "--peer_workers",
         type=whole(0),
-        help="processes that decode for a peer, beside its own (default: as many as --threads)",
+        help="processes that decode for a peer, besides its own (default: --threads)",
     )
-    text = "run the peers channels-last, which is faster than PyTorch's default that they leave"
+    text = "run the peers channels-last, which is faster than PyTorch's default that they use"
     add_boolean(parser, "--peer_channels_last", False, text)
     add_boolean(
         parser,
         "--fit_process",
         None,
-        "time the whole train.py process too (default: if --data_path is given)",
+        "time the whole train.py process too (default: only with --data_path)",
     )
     text = "Markdown file to write"
     parser.add_argument("--output", type=Path, default=Path("output/bench.md"), help=text)
@@ -94,37 +96,37 @@ def _default_python(name: str) -> Path:
 
 
 def find_peers(options) -> dict[str, Path]:
-    """The interpreter of each peer that is there; a line for each that is not."""
+    """The interpreter of each peer that exists; logs a line for each that does not."""
     found = {}
     for name in PEERS:
-        option = f"--{name.lower()}"
+        option = name.lower()
         named, default = getattr(options, name.lower()), _default_python(name)
         if named is not None and not named.is_file():
-            raise UsageError(f"{option} {named}: no such file; expected a Python interpreter")
+            raise UsageError(f"{named}: no such file; expected a Python interpreter", option)
         if (python := named or default).is_file():
             found[name] = python
         else:
-            logger.info("%s is left out: there is no %s; name one by %s", name, default, option)
+            logger.info("%s is left out: no %s; give another with --%s", name, default, option)
     return found
 
 
 def limit_processors(threads: int) -> None:
-    """All that is started from here has `threads` processors, decoding included."""
+    """Limit this process and all that it starts to `threads` processors."""
     if threads > cpu_threads():
-        raise UsageError(f"--threads {threads}: there are {cpu_threads()} processors")
+        raise UsageError(f"{threads} is more than the {cpu_threads()} processors", "threads")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def open_pictures(options) -> tuple[list[str], list[str], list[bool]]:
-    """Paths to train with and to test with, and which of the latter are defective."""
+    """Paths of training and of test pictures, and which test pictures are defective."""
     from datasets import mvtec
     from datasets.samples import require_test, require_training
     from demo_set.generate import generate
 
     if options.data_path is None:
         options.data_path = Path("demo/bench")
-        logger.info("pictures: the demo set, below %s", options.data_path)
+        logger.info("pictures: the demo set in %s", options.data_path)
         generate(options.data_path, categories=(options.category,), **DEMO)
     mvtec.choose_categories(options.data_path, options.category)
     category, where = mvtec.open_category(options.data_path, options.category), options.data_path
@@ -133,13 +135,13 @@ def open_pictures(options) -> tuple[list[str], list[str], list[bool]]:
     train, test = (
         [str(s.path.resolve()) for s in part] for part in (category.train, category.test)
     )
-    for path in train + test:  # so that the first contender finds them in memory as the last does
+    for path in train + test:  # so that the first contender too finds them in memory
         Path(path).read_bytes()
     return train, test, [sample.defective for sample in category.test]
 
 
 def start(options, pythons: dict, results: Results, stack: ExitStack) -> dict[str, Process]:
-    """A process each contender; those that cannot run here are in `results.absent`."""
+    """One process per contender; `results.absent` gets those that cannot run here."""
     folder, threads = ROOT / "benchmarks", options.threads
     workers = threads if options.peer_workers is None else options.peer_workers
     started = {}
@@ -162,7 +164,7 @@ def start(options, pythons: dict, results: Results, stack: ExitStack) -> dict[st
 
 
 def measure(options, processes: dict, train: Sequence, test: Sequence, results: Results) -> None:
-    """All rounds; within a round each measurement goes once through all contenders."""
+    """All rounds; in a round each measurement runs once for each contender."""
     singles, many = spread(test, SINGLES), spread(test, BATCHES * options.batch_size)
     batch = options.batch_size
     plan = (
@@ -176,7 +178,11 @@ def measure(options, processes: dict, train: Sequence, test: Sequence, results: 
         ("save", "save", {}),
         ("scores", "scores", {"pictures": test, "batch": batch}),
     )
-    only_first = {"memory_fit", "save", "scores"}  # the same in each round, or true in it alone
+    only_first = {
+        "memory_fit",
+        "save",
+        "scores",
+    }  # equal in all rounds, or valid in the first only
 
     def ask(name: str, do: str, **arguments) -> dict:
         time.sleep(PAUSE)
@@ -197,12 +203,12 @@ def measure(options, processes: dict, train: Sequence, test: Sequence, results: 
 
 
 def spread(items: Sequence, count: int) -> list:
-    """`count` of the items, evenly spread over all of them; again and again where they are few."""
+    """`count` of the items, evenly spread; repeated where there are fewer than `count`."""
     return [items[i * len(items) // count] for i in range(count)]
 
 
 def whole_processes(options, processes: dict, results: Results) -> None:
-    """train.py from its start to its end; beside it the fit alone that peers did just now."""
+    """Times of the train.py process; for peers the time of the fit just measured."""
     for name in processes:
         if name in OURS:
             time.sleep(PAUSE)
@@ -213,7 +219,7 @@ def whole_processes(options, processes: dict, results: Results) -> None:
 
 
 def train_process(options, precision: str) -> float:
-    """Seconds from the start of `python train.py …` to its end, the model saved."""
+    """Seconds from the start of `python train.py …` to its end, with the model saved."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "train.py"), "--pretrained_backbone", "embedded"]
         command += ["--data_path", str(options.data_path), "--category", options.category]
@@ -228,7 +234,7 @@ def train_process(options, precision: str) -> float:
 
 
 def rate(results: Results, defective: list[bool]) -> None:
-    """The AUROC of the image scores, into the answers that hold them."""
+    """Add the AUROC of the image scores to the answers that contain them."""
     import numpy as np
 
     from evaluation.metrics import rank
@@ -240,12 +246,12 @@ def rate(results: Results, defective: list[bool]) -> None:
 
 
 def report(options, results: Results, peers: list[str], train: int, test: int) -> str:
-    """The table and what one must know to read it."""
+    """The table with the explanations that it needs."""
     lines = [
         f"{options.category}: {train} pictures to fit, {test} to test; {options.threads} "
-        f"processors for each; rounds: {options.rounds}, in turn; batches of {options.batch_size}. "
-        "Values are medians over the rounds; `a : b` is how many times better a is than b, the "
-        "median of the rounds' own ratios (least–most).",
+        f"processors for each; {options.rounds} rounds; batches of {options.batch_size}. "
+        "Values are medians over the rounds; `a : b` says how many times better a is than b: the "
+        "median of the ratios within rounds (smallest–largest).",
         "",
         table(results, list(OURS), peers),
         "",

@@ -1,9 +1,9 @@
 """What bfloat16 costs in accuracy: `python -m benchmarks.bfloat16 --data_path D --category C`.
 
-The arithmetic is emulated in float32, so that it can be told on any processor: as oneDNN does it,
-weights (batch norm folded in), inputs and results of every convolution are rounded to bfloat16,
-and sums are kept in float32. `--precision bf16` of `val.py` measures the real one where there is
-one. Slow: it runs convolution by convolution in dygraph.
+Float32 emulates the arithmetic, so that any processor can run it. As in oneDNN, weights (including
+batch norm), inputs and results of every convolution are rounded to bfloat16, and sums stay in
+float32. On a processor with bfloat16, `val.py --precision bf16` measures the real arithmetic.
+The emulation is slow: it runs one convolution after the other in dygraph.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Figures and speed of exported files: `python -m benchmarks.exported --data_path D --category C
 --model_dir DIR…`.
 
-Each folder of `export_model.py` judges the test pictures; int8 graphs are run as such. Times are
-medians, milliseconds a picture, the folders taking turns.
+The files of each folder score the test pictures, int8 graphs with int8. Times are medians in
+milliseconds per picture; the folders run alternately.
 """
 
 from functools import partial

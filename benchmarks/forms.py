@@ -1,8 +1,7 @@
-"""The exact forms of the Mahalanobis distance side by side: `python -m benchmarks.forms`.
+"""Compares exact forms of the Mahalanobis distance: `python -m benchmarks.forms`.
 
-All take turns on one core, and on random statistics of the usual shape: ResNet-18, 224 × 224,
-d = 100. The plain forms are spared the assembly of the embedding, which the factored one does not
-need.
+They run alternately on one core, on random statistics of the usual shape: ResNet-18, 224 × 224,
+d = 100. The time to assemble the embedding, which only the plain forms need, is not counted.
 """
 
 import os
@@ -15,7 +14,7 @@ from models.grids import covering
 from models.heads.gaussian import PatchGaussian
 
 BLOCK = 25  # of the triangle: 10 of 16 blocks are kept
-STEP = 98  # positions at a time, so that what is widened stays in the cache
+STEP = 98  # positions at a time, so that the float32 copies stay in the cache
 
 
 def fitted(stages, pictures: int = 40) -> PatchGaussian:
@@ -57,7 +56,7 @@ def embedded(maps, stages) -> np.ndarray:
 
 
 def by_matrix(x, precision) -> np.ndarray:
-    """Each product with the whole matrix; float16 matrices are widened a few at a time."""
+    """Products with whole matrices; float16 matrices are converted a few at a time."""
     out = np.empty((len(x), x.shape[2]), np.float32)
     for i in range(0, len(x), STEP):
         part = x[i : i + STEP]
@@ -67,7 +66,7 @@ def by_matrix(x, precision) -> np.ndarray:
 
 
 def triangle(precision) -> list[tuple[int, int, np.ndarray]]:
-    """The blocks on and below the diagonal; those below counted twice, as they stand for two."""
+    """The blocks on and below the diagonal; those below are doubled, for the ones above."""
     d = precision.shape[1]
     edges = [slice(i, i + BLOCK) for i in range(0, d, BLOCK)]
     return [

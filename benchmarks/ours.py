@@ -1,4 +1,4 @@
-"""This project as a contender; see worker.py for what that is."""
+"""This project as a contender, an interface described in worker.py."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ BATCH = 32  # the default of train.py
 
 
 class Contender:
-    """`threads` compute and as many decode; UsageError where `precision` cannot be had."""
+    """`threads` compute and as many decode; NotImplementedError if `precision` is impossible."""
 
     def __init__(self, threads: int, precision: str):
         self.threads, self.precision = threads, precision
@@ -48,7 +48,7 @@ class Contender:
         return (batch.images for batch in loader)
 
     def fit(self, paths: list[str]) -> None:
-        self.detector = None  # a second model in memory would count
+        self.detector = None  # frees memory that would otherwise count
         detector = self._build()
         detector.fit(self._batches(paths, BATCH))
         self.detector = detector
@@ -67,7 +67,7 @@ class Contender:
         return np.concatenate([self.score_arrays(images) for images in self._batches(paths, batch)])
 
     def save(self, folder: Path) -> dict[str, Path]:
-        """What train.py leaves, and what export_model.py makes of it."""
+        """The checkpoint of train.py, and the exported files of export_model.py."""
         path, deployed = folder / "best.pdparams", folder / "deployed"
         deployed.mkdir()
         from models.export import export

@@ -1,7 +1,7 @@
-"""How long each part of a run takes by itself: `python -m benchmarks.parts`.
+"""Measures each part of a run by itself: `python -m benchmarks.parts`.
 
-Medians of several runs after a warm-up, in milliseconds a picture unless said otherwise; what is
-compared takes turns. Pictures are 224 × 224, d = 100, layers 1–3 of ResNet-18.
+Medians of several runs after a warm-up, in milliseconds per picture unless stated otherwise;
+compared parts run alternately. Pictures are 224 × 224, d = 100, layers 1–3 of ResNet-18.
 """
 
 import statistics
@@ -29,7 +29,7 @@ GRIDS = [(56, 56), (28, 28), (14, 14)]
 
 
 def median_ms(works: dict[str, Callable], pictures: int, runs: int = 7) -> dict[str, float]:
-    """Milliseconds a picture of each work, the works taking turns."""
+    """Milliseconds per picture of each of `works`, which run alternately."""
     taken = {name: [] for name in works}
     for run in range(runs + 1):
         for name, work in works.items():
@@ -41,7 +41,7 @@ def median_ms(works: dict[str, Callable], pictures: int, runs: int = 7) -> dict[
 
 
 def bare(detector):
-    """A loop of Paddle Inference's own calls over the graph that `detector` runs."""
+    """A loop that only calls Paddle Inference, with the same graph as `detector`."""
     with tempfile.TemporaryDirectory() as folder:
         layer = detector.features.layer(detector.features.network)
         model, params = save_graph(layer, detector.size, Path(folder) / "bare")

@@ -1,10 +1,10 @@
-"""anomalib's PaDiM as a contender; see worker.py for what that is."""
+"""anomalib's PaDiM as a contender, an interface described in worker.py."""
 
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from peer_torch import TorchContender, channels, load_weights  # before what imports torchvision
+from peer_torch import TorchContender, channels, load_weights  # must be imported before torchvision
 
 # isort: split
 from anomalib.models.image.padim.torch_model import PadimModel
@@ -16,7 +16,7 @@ class Contender(TorchContender):
         self.about = f"{version('anomalib')}, {self.about}; its PadimModel without the Engine"
 
     def _fitted(self, loader):
-        """What its Engine does in `fit`, without the Engine, whose own time would count."""
+        """The same steps as `Engine.fit`, without the additional time of the Engine."""
         model = PadimModel("resnet18", ["layer1", "layer2", "layer3"], False, 100)
         load_weights(model.feature_extractor.feature_extractor)
         model.feature_extractor.feature_extractor.to(memory_format=self.layout)
@@ -31,7 +31,7 @@ class Contender(TorchContender):
         return self.model(images).pred_score
 
     def save(self, folder: Path) -> dict[str, Path]:
-        """Its checkpoint's arrays, and what its `ExportType.TORCH` writes."""
+        """The arrays of its checkpoint, and the file that its `ExportType.TORCH` writes."""
         files = {"saved": folder / "model.ckpt", "deployed": folder / "model.pt"}
         torch.save({"state_dict": self.model.state_dict()}, files["saved"])
         torch.save({"model": self.model}, files["deployed"])

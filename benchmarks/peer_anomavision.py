@@ -1,10 +1,10 @@
-"""AnomaVision's PaDiM as a contender; see worker.py for what that is."""
+"""AnomaVision's PaDiM as a contender, an interface described in worker.py."""
 
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from peer_torch import TorchContender, channels, load_weights  # before what imports torchvision
+from peer_torch import TorchContender, channels, load_weights  # must be imported before torchvision
 
 # isort: split
 import anomavision
@@ -15,7 +15,7 @@ from anomavision.utils import adaptive_gaussian_blur
 class Contender(TorchContender):
     def __init__(self, threads: int, workers: int, channels_last: bool):
         super().__init__(threads, workers, channels_last)
-        # Without weights of its own, which it would download.
+        # Remove its own weights: it would download them.
         build, _ = feature_extraction.BACKBONES["resnet18"]
         feature_extraction.BACKBONES["resnet18"] = build, None
         form = "the deployed form is in half precision, and without the network"
@@ -31,13 +31,13 @@ class Contender(TorchContender):
         return model
 
     def _scores(self, images: torch.Tensor) -> torch.Tensor:
-        """Image scores come from the unsmoothed map; smoothed maps are what its users see."""
+        """Image scores are of the unsmoothed map. Smoothing counts too: it is what users see."""
         scores, maps = self.model.predict(images)
         adaptive_gaussian_blur(maps, kernel_size=33, sigma=4)
         return scores
 
     def save(self, folder: Path) -> dict[str, Path]:
-        """Both files that its train.py leaves: the model, and statistics in half precision."""
+        """Both files that its train.py writes: the model, and statistics in half precision."""
         files = {"saved": folder / "model.pt", "deployed": folder / "model.pth"}
         torch.save(self.model, files["saved"])
         self.model.save_statistics(str(files["deployed"]), half=True)

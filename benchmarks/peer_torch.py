@@ -1,6 +1,6 @@
-"""What the peers on PyTorch share: our weights and channels, decoding, scoring loops.
+"""What the PyTorch peers share: our weights and channels, decoding, scoring loops.
 
-Runs on the peers' interpreters and knows nothing of this project but its weights file.
+Runs on the peers' interpreters and uses nothing of this project but its weights file.
 """
 
 import json
@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 try:
     import torchvision
 except RuntimeError:
-    # torchvision's compiled part is missing or does not fit this PyTorch. Nothing here needs it,
-    # but torchvision cannot be imported unless these two operators are at least declared.
+    # torchvision's compiled part is missing or does not fit this PyTorch. It is not needed here,
+    # but importing torchvision fails unless these two operators are declared.
     declared = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -36,12 +36,12 @@ PREPARE = transforms.Compose(
 
 
 def channels() -> torch.Tensor:
-    """The channels that models/embedding.py draws for d = 100 and seed 7."""
+    """The channels that models/embedding.py chooses for d = 100 and seed 7."""
     return torch.from_numpy(np.sort(np.random.default_rng(7).permutation(448)[:100]))
 
 
 def load_weights(network: torch.nn.Module) -> None:
-    """Put our weights into a ResNet-18 with torchvision's names; layer4 and fc may lack."""
+    """Put our weights into a ResNet-18 with torchvision's names; layer4 and fc may be missing."""
     there = network.state_dict()
     state = {k: torch.from_numpy(v).float() for k, v in read_arrays(WEIGHTS).items() if k in there}
     unused = ("layer4", "fc", "num_batches_tracked")
@@ -52,7 +52,7 @@ def load_weights(network: torch.nn.Module) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The float16 arrays of a safetensors file; the peers need not have that package."""
+    """The float16 arrays of a safetensors file; works without the package safetensors."""
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     arrays = {}
@@ -85,9 +85,9 @@ class Pictures(Dataset):
 
 
 class TorchContender:
-    """Everything but `_fitted`, `_scores` and `save`; `workers` processes decode (0: its own).
+    """Everything but `_fitted`, `_scores` and `save`; `workers` processes decode (0: this one).
 
-    The loader is plain: both peers' own data sets take as long or longer, on 2 processors.
+    The loader is a plain one: on 2 processors the peers' own data sets are not faster.
     """
 
     def __init__(self, threads: int, workers: int, channels_last: bool):
@@ -103,7 +103,7 @@ class TorchContender:
         return DataLoader(Pictures(paths), batch, num_workers=self.workers)
 
     def fit(self, paths: list[str]) -> None:
-        self.model = None  # a second model in memory would count
+        self.model = None  # frees memory that would otherwise count
         with torch.inference_mode():
             self.model = self._fitted(self._loader(paths, BATCH)).eval()
 

@@ -1,4 +1,4 @@
-"""A contender's worker process as the driver sees it: ask, and wait for the answer."""
+"""The driver's side of a worker process, which measures one contender."""
 
 import json
 import os
@@ -13,12 +13,12 @@ ROOT = Path(__file__).parent.parent
 WORKER = ROOT / "benchmarks/worker.py"
 
 
-class Unavailable(Exception):  # noqa: N818 - a fact about the machine, no error
-    """This machine cannot run the contender; the text says why."""
+class Unavailable(Exception):  # noqa: N818 - not an error
+    """This machine cannot run the contender; the text gives the reason."""
 
 
 class Process:
-    """`python worker.py contender settings`, alive until `close` or the end of the block."""
+    """`python worker.py contender settings`, which runs until `close` or the end of the block."""
 
     def __init__(self, python: str | Path, contender: Path, settings: dict, imports_ours: bool):
         self.contender = contender
@@ -39,7 +39,7 @@ class Process:
         self.close()
 
     def ask(self, do: str, **arguments) -> dict:
-        """What worker.py answers; Unavailable, or WorkError where it failed or died."""
+        """The answer of worker.py. Raises Unavailable, or WorkError where the request failed."""
         try:
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self._process.stdin.flush()
@@ -53,18 +53,18 @@ class Process:
         return reply["ok"]
 
     def _last(self) -> str:
-        """The last line that the process left on stderr."""
+        """The last line that the process wrote to stderr."""
         self._messages.seek(0)
         lines: Sequence[str] = self._messages.read().split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "died without a word")
+        return next((line for line in reversed(lines) if line.strip()), "no message")
 
     def close(self) -> None:
-        self._process.kill()  # it holds nothing that would have to be saved
+        self._process.kill()  # it has nothing to save
         self._process.communicate()
         self._messages.close()
 
 
 def _environment(ours: Mapping[str, str], imports_ours: bool) -> dict[str, str]:
-    """Peers must not find our packages (`datasets`, `models`) in place of their own needs."""
+    """Without `imports_ours` our packages (`datasets`, `models`) must not hide a peer's own."""
     environment = {key: value for key, value in ours.items() if key != "PYTHONPATH"}
     return environment | ({"PYTHONPATH": str(ROOT)} if imports_ours else {})

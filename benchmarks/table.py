@@ -1,4 +1,4 @@
-"""The comparison as a Markdown table: medians of the rounds, and ratios of the same round."""
+"""The comparison as a Markdown table: medians over rounds, and ratios within rounds."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: `entry` of what the measurement `measure` answers.
+    """One line of the table: the value `entry` in the answers of the measurement `measure`.
 
-    more : whether more is better; None where the line shows that all do the same job, and has
-        no ratio
-    scale : what the entry is multiplied by for the reader's unit
+    more : whether a larger value is better; None for a line without a ratio
+    scale : factor from the unit of the answer to the unit of the table
     """
 
     label: str
@@ -42,9 +41,11 @@ ROWS = (
 
 @dataclass
 class Results:
-    """`rounds` [contender][measure]: what it answered, a dict each round; `about`, `absent` texts.
+    """All answers of the contenders.
 
-    A contender is in `absent`, with the reason, or in `rounds`.
+    rounds : [contender][measure] the answers, one dict per round
+    about : [contender] its text `about`
+    absent : [contender] why it cannot run here; such a contender is not in `rounds`
     """
 
     rounds: dict[str, dict[str, list[dict]]] = field(default_factory=dict)
@@ -55,19 +56,19 @@ class Results:
         self.rounds.setdefault(name, {}).setdefault(measure, []).append(answer)
 
     def values(self, name: str, row: Row) -> list[float]:
-        """A value each round; empty where there are none."""
+        """One value per round; empty where nothing was measured."""
         answers = self.rounds.get(name, {}).get(row.measure, [])
         return [answer[row.entry] * row.scale for answer in answers]
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float], more: bool) -> list[float]:
-    """How many times better ours is, round by round."""
+    """How many times better ours is, one value per round."""
     pairs = zip(ours, theirs, strict=True)
     return [a / b if more else b / a for a, b in pairs]
 
 
 def table(results: Results, ours: Sequence[str], peers: Sequence[str]) -> str:
-    """Lines for all ROWS that were measured; a column each contender and each pair."""
+    """One line per measured row of ROWS, one column per contender and per pair."""
     pairs = [(own, peer) for own in ours for peer in peers if own not in results.absent]
     names = [*ours, *peers]
     lines = [

@@ -1,20 +1,20 @@
-"""Measures one contender, as the driver asks: `python benchmarks/worker.py CONTENDER SETTINGS`.
+"""Measures one contender on request: `python benchmarks/worker.py CONTENDER SETTINGS`.
 
-CONTENDER is a Python file with a class `Contender`, SETTINGS the JSON of what its constructor
-takes. Each request is a line of JSON on stdin, `{"do": NAME, …}`, each answer one on stdout:
+CONTENDER is a Python file with a class `Contender`, SETTINGS the arguments of its constructor as
+JSON. Each request is a line of JSON on stdin, `{"do": NAME, …}`, each answer one on stdout:
 `{"ok": {…}}`, `{"unavailable": reason}` or `{"error": text}`. Between requests the process waits
-and uses no processor, so that others can be measured in turn.
+without using a processor, so that other contenders can be measured in turn.
 
-This file holds all clocks, so that every contender is measured by the same code. It needs the
-standard library only: each contender brings its own interpreter. A Contender has
+All times are taken in this file, so that the same code measures every contender. It imports the
+standard library only, because each contender has its own interpreter. A Contender has
 
-    about                       text: versions, and what is particular to it
-    fit(paths)                  learn from picture files, as a new model
-    score_file(path)            image score and map of one file, by the shortest way
-    score_files(paths, batch)   image scores of many files, by the fastest way
-    decode(paths)               normalised pictures, in whatever form score_arrays takes
-    score_arrays(images)        image scores (and maps) of a slice of what decode gave
-    save(folder)                {name: path} of the files or folders written
+    about                       text: versions and peculiarities
+    fit(paths)                  fit a new model to picture files
+    score_file(path)            image score and map of one file, as fast as possible
+    score_files(paths, batch)   image scores of many files, as fast as possible
+    decode(paths)               normalised pictures, in the form that score_arrays accepts
+    score_arrays(images)        image scores (and maps) of a slice of the result of decode
+    save(folder)                write the model; {name: path} of the files or folders written
 
 and raises NotImplementedError where this machine cannot run it.
 """
@@ -31,11 +31,11 @@ import time
 import traceback
 from pathlib import Path
 
-WARM_UP = 3  # scorings before a clock starts
+WARM_UP = 3  # scorings before the measured ones
 
 
 class Worker:
-    """Answers requests about `contender`; each public method is one that the driver may name."""
+    """Measures `contender`; each public method is a request that the driver can send."""
 
     def __init__(self, contender):
         self.contender = contender
@@ -78,7 +78,7 @@ class Worker:
             return {name: _size(path) for name, path in files.items()}
 
     def memory(self):
-        """The most memory this process ever had; not that of processes which it started."""
+        """Peak memory of this process, without the processes that it started."""
         unit = 1 if sys.platform == "darwin" else 1024
         return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
 
@@ -103,7 +103,7 @@ def _seconds(work, *arguments):
 
 
 def serve(build, requests, answers):
-    """Answer `requests` (lines) on `answers` (a text file) by the contender that `build` gives."""
+    """Write answers to `requests` (lines) into a text file; `build` gives the contender."""
     worker = None
 
     def answer(request):
@@ -127,7 +127,7 @@ def load(path):
     """The class `Contender` of a Python file."""
     spec = importlib.util.spec_from_file_location("contender", path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["contender"] = module  # where processes that it starts look its classes up
+    sys.modules["contender"] = module  # processes that it starts look up its classes there
     spec.loader.exec_module(module)
     return module.Contender
 
@@ -135,7 +135,7 @@ def load(path):
 def main():
     path, settings = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever libraries print must not come between the answers
+    os.dup2(2, 1)  # output of libraries must not get between the answers
     serve(lambda: load(path)(**json.loads(settings)), sys.stdin, answers)
 
 

@@ -1,1 +1,1 @@
-"""Scores and masks → figures, curves, pictures. Knows neither models nor datasets."""
+"""From scores and masks to figures, curves and pictures. Imports neither models nor datasets."""

@@ -7,11 +7,11 @@ import numpy as np
 from evaluation.figure import DEFECTIVE, GOOD, INK, QUIET, fonts, new_figure, save_figure
 from evaluation.metrics import Ranking
 
-POINTS = 2000  # more than this no eye can tell apart, and millions take minutes to draw
+POINTS = 2000  # a screen shows no more, and millions of points take minutes to draw
 
 
 def draw_roc(levels: dict[str, Ranking], path: Path, title: str) -> None:
-    """One curve for each level ('image', 'pixel') that there is."""
+    """Draw one curve per entry of `levels`, whose keys are 'image' and 'pixel'."""
     figure, axes = _axes(f"{title}: ROC", "false positive rate", "true positive rate")
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":")
     for (name, ranking), color in zip(levels.items(), (DEFECTIVE, GOOD), strict=False):
@@ -22,6 +22,7 @@ def draw_roc(levels: dict[str, Ranking], path: Path, title: str) -> None:
 
 
 def draw_precision_recall(levels: dict[str, Ranking], path: Path, title: str) -> None:
+    """Draw one curve per entry of `levels`, whose keys are 'image' and 'pixel'."""
     figure, axes = _axes(f"{title}: precision and recall", "recall", "precision")
     for (name, ranking), color in zip(levels.items(), (DEFECTIVE, GOOD), strict=False):
         x, y = _thinned(ranking.recall, ranking.precision)
@@ -35,7 +36,7 @@ def draw_precision_recall(levels: dict[str, Ranking], path: Path, title: str) ->
 def draw_histogram(
     scores: np.ndarray, defective: np.ndarray, threshold: float | None, path: Path, title: str
 ) -> None:
-    """Image scores [N] of good and of defective (bool [N]) pictures, and the threshold."""
+    """Draw the histograms of image scores [N], one per value of `defective` (bool [N])."""
     figure, axes = _axes(f"{title}: image scores", "image score", "pictures", square=False)
     bins = _bins(scores, threshold)
     groups = [("good", GOOD, scores[~defective]), ("defective", DEFECTIVE, scores[defective])]
@@ -51,7 +52,7 @@ def draw_histogram(
 
 
 def _bins(scores: np.ndarray, threshold: float | None) -> np.ndarray:
-    """Edges of even bins; the threshold is one of them, so that no bar lies on both sides."""
+    """Edges of bins of one width. The threshold is an edge, so that no bar is on both its sides."""
     edges = np.histogram_bin_edges(scores, bins=min(40, max(10, len(scores) // 3)))
     if threshold is None:
         return edges
@@ -74,7 +75,7 @@ def _axes(title: str, x: str, y: str, square: bool = True):
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most about 2·POINTS of the curve's points: evenly in number and evenly along x."""
+    """About 2·POINTS of the curve's points at most: half of them even in number, half along x."""
     if len(x) <= 2 * POINTS:
         return x, y
     by_number = np.linspace(0, len(x) - 1, POINTS).astype(int)

@@ -1,4 +1,4 @@
-"""What all figures share: no window, one look, whole files."""
+"""What all drawings share: canvas, colours, fonts, file names, saving."""
 
 import logging
 import warnings
@@ -10,9 +10,9 @@ from pathlib import Path
 from common.files import whole_file
 
 INK, QUIET, GOOD, DEFECTIVE = "#222222", "#8a8a8a", "#2a6f97", "#c1440e"
-RESOLUTION = 100  # dots an inch
+RESOLUTION = 100  # dots per inch
 
-# Matplotlib's own font has no Chinese, Japanese or Korean; file names may.
+# Matplotlib's own font has no Chinese, Japanese or Korean characters; file names may have them.
 WIDE_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -28,7 +28,7 @@ logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
 def new_figure(width: float, height: float):
-    """A matplotlib Figure of this many inches that needs no screen."""
+    """A matplotlib Figure of this size in inches that does not need a screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -39,7 +39,7 @@ def new_figure(width: float, height: float):
 
 @cache
 def fonts() -> list[str]:
-    """Font families for text that users write, those of `WIDE_FONTS` that are installed last."""
+    """Font families for text from users: the default, then the installed ones of `WIDE_FONTS`."""
     from matplotlib.font_manager import fontManager
 
     installed = {font.name for font in fontManager.ttflist}
@@ -47,7 +47,7 @@ def fonts() -> list[str]:
 
 
 def target_names(names: Iterable[Path], suffix: str) -> list[Path]:
-    """A name with `suffix` for each relative name: its own where that is clear, never one twice."""
+    """A different name with `suffix` for each relative name, otherwise unchanged if possible."""
     names = list(names)
     wanted = Counter(name.with_suffix(suffix) for name in names)
     taken, targets = set(), []
@@ -63,6 +63,7 @@ def target_names(names: Iterable[Path], suffix: str) -> list[Path]:
 
 
 def save_figure(figure, path: Path) -> None:
+    """Write `figure` to `path` as PNG; the file is complete or missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as boxes

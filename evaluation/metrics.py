@@ -1,4 +1,4 @@
-"""AUROC, AP, F1-max and AUPRO, all from one sort of the scores."""
+"""AUROC, AP, F1-max and AUPRO, computed from one sort of the scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from functools import cached_property
 
 import numpy as np
 
-FPR_LIMIT = 0.3  # up to which AUPRO integrates (Bergmann et al. 2021, section 5.2)
+FPR_LIMIT = 0.3  # AUPRO integrates up to this rate (Bergmann et al. 2021, section 5.2)
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """How scores separate defective from good, one point for each distinct score.
+    """True and false positives at every threshold, one point per distinct score.
 
-    Points begin with (0, 0), before any score; `threshold` [0] is infinite. `tp` and `fp`
-    count what scores at least the threshold.
+    `tp` and `fp` count the items whose score is at least the threshold. The first point has an
+    infinite threshold and counts nothing.
     """
 
     threshold: np.ndarray
@@ -31,7 +31,7 @@ class Ranking:
 
     @cached_property
     def precision(self) -> np.ndarray:
-        """1 at the first point, where nothing is called defective yet."""
+        """1 at the first point, where no item is called defective."""
         called = self.tp + self.fp
         return np.divide(self.tp, called, out=np.ones(len(called)), where=called > 0)
 
@@ -48,8 +48,8 @@ class Ranking:
     def f1_max(self) -> tuple[float, float]:
         """The best F1 over all thresholds, and a threshold that gives it.
 
-        The threshold lies midway between the last score above it and the first below (where
-        there is none, a little below the last), so that rounding turns no verdict.
+        The threshold is midway between the scores on its two sides, so that rounding does not
+        change a verdict. Where no score is below it, it is slightly below the lowest one.
         """
         f1 = 2 * self.tp[1:] / (self.tp[1:] + self.fp[1:] + self.tp[-1])
         best = int(np.argmax(f1))
@@ -60,7 +60,7 @@ class Ranking:
 
 
 def rank(defective: np.ndarray, scores: np.ndarray) -> Ranking | None:
-    """Sort once; both flat, bool and float. None where one of the two classes is missing."""
+    """The ranking of N `scores`, `defective` bool [N]; None where one of the classes is missing."""
     from sklearn.metrics import roc_curve
 
     positives = int(np.count_nonzero(defective))
@@ -68,7 +68,7 @@ def rank(defective: np.ndarray, scores: np.ndarray) -> Ranking | None:
     if positives == 0 or negatives == 0:
         return None
     fpr, tpr, threshold = roc_curve(defective, scores, drop_intermediate=False)
-    # Rates are counts divided by totals: rounding gives the counts back, exactly.
+    # A rate is a count divided by a total: rounding restores the exact count.
     return Ranking(threshold, np.rint(tpr * positives), np.rint(fpr * negatives))
 
 
@@ -80,11 +80,11 @@ def aupro(
 ) -> float:
     """Area under the per-region overlap up to a false positive rate of `limit`, over `limit`.
 
-    A region is an 8-connected component of a mask; each weighs the same, whatever its size
-    (Bergmann et al. 2021). `ranking` is that of all pixels of `masks` and `maps`: its
-    thresholds place each region's pixels without another sort.
+    A region is an 8-connected component of a mask; all regions have the same weight, whatever
+    their size (Bergmann et al. 2021). `ranking` must be that of all pixels of `masks` and `maps`:
+    its thresholds give the place of each pixel without another sort.
     """
-    from scipy.ndimage import label  # 0.3 s that only validation spends
+    from scipy.ndimage import label  # imported here: it takes 0.3 s, which only validation needs
 
     shares, scores = [], []
     for mask, anomaly_map in zip(masks, maps, strict=True):

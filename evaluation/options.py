@@ -1,4 +1,4 @@
-"""Options that say what is drawn."""
+"""Options of drawing."""
 
 import argparse
 
@@ -7,10 +7,10 @@ from common.options import add_boolean, whole
 
 def add_picture_options(parser: argparse.ArgumentParser, save_picture: bool) -> None:
     group = parser.add_argument_group("drawing")
-    text = "save a sheet for each test picture: truth, heat map, mask, outline"
+    text = "save one sheet per test picture: ground truth, heat map, mask, outline"
     add_boolean(group, "--save_picture", save_picture, text)
     group.add_argument(
         "--num_pictures",
         type=whole(1),
-        help="save so many sheets at most, drawn evenly from all kinds (default: all)",
+        help="save at most this many sheets, evenly chosen from all kinds (default: all)",
     )

@@ -1,4 +1,4 @@
-"""The figures of several categories in one table: `python -m evaluation.summary output`."""
+"""Prints the figures of several categories in one table: `python -m evaluation.summary output`."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ COLUMNS = (
 
 
 def summary(records: dict[str, dict]) -> str:
-    """A table of what metrics.json holds of each category, and the mean of the known figures."""
+    """A table of the contents of metrics.json, one row per category, and the means."""
     rows = {
         name: [record[level].get(key) for level, key, _ in COLUMNS]
         for name, record in records.items()
@@ -35,23 +35,23 @@ def summary(records: dict[str, dict]) -> str:
 
 
 def mean(values) -> float | None:
-    """The mean of the values that are there, None where none is."""
+    """The mean of the values that are not None; None where all are."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
 
 def read(folder: Path) -> dict[str, dict]:
-    """The records of all `<folder>/<category>/metrics.json`, by category."""
+    """The contents of all `<folder>/<category>/metrics.json`, by category."""
     found = sorted(folder.glob("*/metrics.json"))
     if not found:
-        raise UsageError(f"{folder}: holds no <category>/metrics.json; val.py writes them")
+        raise UsageError(f"{folder}: no <category>/metrics.json in it; run val.py first")
     records = {}
     for path in found:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             records[path.parent.name] = {level: dict(record[level]) for level, _, _ in COLUMNS}
         except (ValueError, KeyError, TypeError) as error:
-            raise WorkError(f"{path}: holds no figures ({error!r}); run val.py again") from error
+            raise WorkError(f"{path}: no figures in it ({error!r}); run val.py again") from error
     return records
 
 

@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# What the chains share: reading a config, running a step, noting how it went.
-# Sourced by the scripts beside it, which work in the project's root.
+# Functions of all chains: read a config, run a step, write its result.
+# Sourced by the scripts beside it, which run in the project's root.
 
 readonly MODES="lite_train_lite_infer lite_train_whole_infer whole_train_whole_infer whole_infer"
 readonly RED=31 GREEN=32 YELLOW=33
 
 passed=0 failed=0 skipped=0
 
-func_die() { # MESSAGE: wrong use
+func_die() { # MESSAGE: end with the exit code of wrong use
     printf 'error: %s\n' "$1" >&2
     exit 2
 }
 
 func_open_config() { # FILE MODE: sets `lines`, `mode`, `model_name`, `python`, `log_path`
     [ $# -eq 2 ] || func_die "usage: bash $0 CONFIG MODE, with MODE one of: $MODES"
-    [ -f "$1" ] || func_die "$1: no such config; those of this project are in test_tipc/configs"
+    [ -f "$1" ] || func_die "$1: no such config; the configs are in test_tipc/configs"
     case " $MODES " in
         *" $2 "*) mode=$2 ;;
         *) func_die "mode $2: expected one of: $MODES" ;;
@@ -32,36 +32,36 @@ func_open_config() { # FILE MODE: sets `lines`, `mode`, `model_name`, `python`, 
         func_die "$python: no such command; activate the environment, or set PYTHON"
 }
 
-func_require_line() { # NUMBER KEY: the layout is fixed, so a shifted line is an error
+func_require_line() { # NUMBER KEY: the line must have this key, because the layout is fixed
     [ "$(func_parser_key "${lines[$1 - 1]-}")" = "$2" ] ||
         func_die "config: line $1 is \`${lines[$1 - 1]-}\`, expected \`$2:...\`"
 }
 
-func_require_keys() { # KEYS...: each has a value for this mode
+func_require_keys() { # KEYS...: each must have a value for this mode
     local key
     for key in "$@"; do
-        func_has "$key" || func_die "config: there is no line \`$key:...\`"
+        func_has "$key" || func_die "config: no line \`$key:...\`"
         [ "$(func_value_of "$key")" != null ] ||
-            func_die "config: \`$key\` has no value for the mode $mode"
+            func_die "config: \`$key\` has no value for mode $mode"
     done
 }
 
-func_require_below() { # FOLDER PARENT: it is written anew, so it must be ours
+func_require_below() { # FOLDER PARENT: it will be deleted, so it must be one of ours
     case $(realpath -m -- "$1") in
         "$(realpath -m -- "$2")"/?*) ;;
-        *) func_die "config: $1 is written anew, so it must be below $2" ;;
+        *) func_die "config: $1 will be deleted and written again, so it must be below $2" ;;
     esac
 }
 
-func_parser_key() { # LINE: what stands before the first colon
+func_parser_key() { # LINE: the text before the first colon
     printf '%s' "${1%%:*}"
 }
 
-func_parser_value() { # LINE: what stands behind it
+func_parser_value() { # LINE: the text after the first colon
     printf '%s' "${1#*:}"
 }
 
-func_parser_params() { # VALUE: of `mode=value|mode=value` that of this mode, else VALUE itself
+func_parser_params() { # VALUE: this mode's part of `mode=value|mode=value`, or VALUE itself
     local one part of="" found=""
     local -a parts
     IFS='|' read -r -a parts <<< "$1"
@@ -69,7 +69,7 @@ func_parser_params() { # VALUE: of `mode=value|mode=value` that of this mode, el
         for one in $MODES; do
             [ "${part#"$one"=}" = "$part" ] || of=$one
         done
-        # What has no mode of its own belongs to the one before: `mode=1|8`.
+        # A part without a mode belongs to the mode before it: `mode=1|8`.
         [ "$of" != "$mode" ] || found="$found|${part#"$mode"=}"
     done
     if [ -z "$of" ]; then
@@ -89,7 +89,7 @@ func_value() { # INDEX
     func_parser_params "$(func_parser_value "${lines[$1]}")"
 }
 
-func_value_of() { # KEY: the value of the first line with this key, null where there is none
+func_value_of() { # KEY: the value of the first line with this key, null if there is none
     local line
     for line in "${lines[@]}"; do
         if [ "$(func_parser_key "$line")" = "$1" ]; then
@@ -103,31 +103,31 @@ func_value_of() { # KEY: the value of the first line with this key, null where t
 func_has() { # KEY: whether there is a line with this key
     local line
     for line in "${lines[@]}"; do
-        [ "${line%%:*}" != "$1" ] || return 0 # no `grep -q`: who writes to it may be killed by it
+        [ "${line%%:*}" != "$1" ] || return 0 # `grep -q` would end early and kill the process that writes to it
     done
     return 1
 }
 
-func_set_params() { # KEY VALUE: KEY=VALUE, or nothing where either is null
+func_set_params() { # KEY VALUE: KEY=VALUE, or nothing if either is null
     if [ "$1" != null ] && [ "$2" != null ] && [ -n "$2" ]; then
         printf '%s=%s' "$1" "$2"
     fi
 }
 
-func_param() { # INDEX: the option that a line gives
+func_param() { # INDEX: the option of a line
     func_set_params "$(func_key "$1")" "$(func_value "$1")"
 }
 
-func_know_machine() { # sets `machine`: what it cannot do, see machine.py
+func_know_machine() { # sets `machine`, the output of machine.py
     machine=$("$python" -m test_tipc.machine) ||
         func_die "$python cannot import the project; activate its environment, or set PYTHON"
 }
 
-func_option() { # KEY: the option that the first line with this key gives
+func_option() { # KEY: the option of the first line with this key
     func_set_params "$1" "$(func_value_of "$1")"
 }
 
-func_start() { # NAME SAVE_KEY: sets `save`, and the logs' places; what an earlier run left goes
+func_start() { # NAME SAVE_KEY: sets `save` and the paths of logs; deletes earlier results
     save=$(func_value_of "$2")
     func_require_below "$save" test_tipc/output
     log_path=$log_path/$1
@@ -136,23 +136,23 @@ func_start() { # NAME SAVE_KEY: sets `save`, and the logs' places; what an earli
     mkdir -p "$log_path"
 }
 
-func_missing() { # WHAT: why this machine cannot do it, or nothing
+func_missing() { # WHAT: why this machine does not support it, or nothing
     awk -F '\t' -v what="$1" '$1 == what { print $2 }' <<< "$machine"
 }
 
-func_command() { # PROGRAM WORDS...: sets `words`, the command to run; configs quote nothing
+func_command() { # PROGRAM WORDS...: sets `words`, the command; configs have no quotes
     local -a rest
     read -r -a rest <<< "${*:2}"
     words=("$1" "${rest[@]}")
 }
 
-func_step() { # LOG: run `words`, keep what it prints in LOG, note how it went
+func_step() { # LOG: run `words`, write its output to LOG, report the result
     local code=0
     mkdir -p "$(dirname "$1")"
     "${words[@]}" > "$1" 2>&1 || code=$?
     cat "$1"
     status_check "$code" "${words[*]}" "$status_log" "$model_name" "$1"
-    case $code in 130 | 143) exit "$code" ;; esac # interrupted: not this step alone
+    case $code in 130 | 143) exit "$code" ;; esac # interrupted: end the chain too
 }
 
 status_check() { # EXIT_CODE COMMAND RESULTS_LOG MODEL LOG
@@ -165,12 +165,12 @@ status_check() { # EXIT_CODE COMMAND RESULTS_LOG MODEL LOG
     fi
 }
 
-func_skip() { # REASON: note that `words` cannot run on this machine
+func_skip() { # REASON: report that `words` cannot run on this machine
     skipped=$((skipped + 1))
     func_note $YELLOW "Run skipped with command - $model_name - ${words[*]} - $1" "$status_log"
 }
 
-func_run() { # LOG REASON: the step, or the note of why this machine cannot run it
+func_run() { # LOG REASON: run the step, or skip it if there is a REASON
     if [ -n "$2" ]; then func_skip "$2"; else func_step "$1"; fi
 }
 
@@ -178,7 +178,7 @@ func_note() { # COLOUR TEXT RESULTS_LOG
     printf '\033[%dm %s \033[0m\n' "$1" "$2" | tee -a "$3"
 }
 
-func_finish() { # end with the number of failed steps
+func_finish() { # exit with the number of failed steps
     printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
     if [ "$passed" -eq 0 ] && [ "$failed" -eq 0 ]; then
         printf 'error: no step could run on this machine\n' >&2

@@ -1,11 +1,11 @@
-"""Compare the scores that logs of inference print with the reference.
+"""Compare the scores in inference logs with a reference.
 
     python test_tipc/compare_results.py --gt_file "results/*.txt" \\
         --log_file "output/PaDiM/python_*.log"
 
-A reference has a line for each picture: its path, a tab, its score. A log is compared with the
-reference of its precision that names the same pictures. The exit code is 1 where anything differs,
-2 where there is nothing to compare or the reference is no reference.
+A reference has one line per picture: path, tab, score. A log is compared with the reference that
+has its precision and names the same pictures. The exit code is 1 if a score differs or is missing,
+2 if there is nothing to compare or a reference is not valid.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from typing import NoReturn
 
 HERE = Path(__file__).resolve().parent
 LINE = re.compile(r"^([^\t\n]+)\t(-?\d+\.?\d*(?:e[+-]?\d+)?|nan|-?inf)(?:\t\w+)?$", re.MULTILINE)
-# What another arithmetic may change, relative; each is compared with fp32 where it has no
-# reference of its own.
+# Tolerance of each precision, relative. A precision without its own reference is compared with
+# fp32's.
 RTOL = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2, "int8": 1e-1}
 
 
@@ -27,13 +27,13 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    help = "patterns; from here, or else from the folder of this script (default: %(default)s)"
+    help = "patterns, relative to the current folder or to this script's (default: %(default)s)"
     parser.add_argument("--gt_file", nargs="+", default=["results/*.txt"], help=help)
-    logs = "output/PaDiM/**/python_infer_*.log"  # of further trainings in their folders, too
+    logs = "output/PaDiM/**/python_infer_*.log"  # `**`: further trainings have their own folders
     parser.add_argument("--log_file", nargs="+", default=[logs], help=help)
     parser.add_argument("--atol", type=float, default=1e-3, help="absolute (default: 1e-3)")
     parser.add_argument(
-        "--rtol", type=float, help=f"relative (default: that of the precision, {RTOL})"
+        "--rtol", type=float, help=f"relative (default: depends on the precision, {RTOL})"
     )
     options = parser.parse_args()
     for name in ("gt_file", "log_file"):
@@ -51,50 +51,50 @@ def wrong(message: str) -> NoReturn:
 
 
 def find(pattern: str) -> list[Path]:
-    """The files that `pattern` names."""
-    # Path.glob takes no absolute patterns.
+    """The files that match `pattern`."""
+    # Path.glob does not accept absolute patterns.
     here = glob(pattern, recursive=True)  # noqa: PTH207
     found = here or glob(str(Path(escape(str(HERE))) / pattern), recursive=True)  # noqa: PTH207
     return [path for name in found if (path := Path(name)).is_file()]
 
 
 def read_log(path: Path) -> list[tuple[str, float]]:
-    """Picture and score of each line of a log that has them."""
+    """Picture and score of each line of a log that contains them."""
     text = path.read_text(encoding="utf-8", errors="replace")
     return [(name, float(score)) for name, score in LINE.findall(text)]
 
 
 def read_reference(path: Path) -> dict[str, float]:
-    """The score of each picture; a log may serve, too. Ends the program where it is damaged."""
+    """The score of each picture; the file can be a log. Exits if the reference is not valid."""
     found = read_log(path)
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line]
     scores = dict(found)
     if path.suffix == ".txt" and len(found) != len(lines):
         wrong(f"{path}: {len(lines) - len(found)} lines are not a path, a tab and a score")
     if not scores or len(scores) != len(found) or not all(map(math.isfinite, scores.values())):
-        wrong(f"{path}: each picture must have one score, a finite one")
+        wrong(f"{path}: each picture must have exactly one finite score")
     return scores
 
 
 def precision_of(path: Path) -> str:
-    """The precision that a file's name tells, or fp32."""
+    """The precision in the name of a file, or fp32."""
     named = re.findall("|".join(RTOL), path.name)
     return named[-1] if named else "fp32"
 
 
 def reference_for(names: set, precision: str, references: dict[Path, dict]) -> Path | None:
-    """The reference that names the same pictures, of the same precision or else of fp32."""
+    """The reference with the same pictures and the same precision, or else fp32."""
     for wanted in (precision, "fp32"):
         fit = [p for p, r in references.items() if precision_of(p) == wanted and r.keys() == names]
         if len(fit) > 1:
-            wrong(f"{fit[0]} and {fit[1]} name the same pictures; which one holds?")
+            wrong(f"{fit[0]} and {fit[1]} name the same pictures; remove one of them")
         if fit:
             return fit[0]
     return None
 
 
 def compare(log: Path, references: dict[Path, dict], atol: float, rtol: float | None) -> bool:
-    """Whether the scores in `log` are the expected ones; says so."""
+    """Whether the scores in `log` are the expected ones; prints the result."""
     found, precision = read_log(log), precision_of(log)
     scores = dict(found)
     if not scores or len(scores) != len(found):
@@ -109,7 +109,7 @@ def compare(log: Path, references: dict[Path, dict], atol: float, rtol: float | 
     for name, expected in references[path].items():
         difference = abs(scores[name] - expected)
         worst = max(worst, difference / abs(expected) if expected else difference)
-        if not difference <= atol + rtol * abs(expected):  # NaN differs, too
+        if not difference <= atol + rtol * abs(expected):  # true for NaN too
             off.append(f"  {name}: {scores[name]}, expected {expected}")
     outcome = "failed" if off else "passed"
     print(f"{outcome}: {log} and {path}: {len(scores)} scores, at most {worst:.1e} apart, relative")

@@ -1,6 +1,6 @@
-"""What this machine cannot do, one per line: its name, a tab, the reason.
+"""Prints what this machine does not support, one line each: name, tab, reason.
 
-The reasons are those that the scripts themselves give when they are asked for it.
+The reasons are the error messages of the scripts.
 """
 
 import importlib.util

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Make what a chain needs: pictures, and where it does not train a model, a trained one.
+# Provide what a chain needs: pictures, and a trained model if the chain does not train one.
 #     bash test_tipc/prepare.sh CONFIG MODE
-# Lite pictures are drawn; whole ones are those of MVTEC_PATH, in MVTec AD's layout. Nothing is
+# Lite pictures are drawn; the others are taken from MVTEC_PATH, in MVTec AD's layout. Nothing is
 # downloaded.
 set -euo pipefail
 mvtec=${MVTEC_PATH:+$(realpath -m "$MVTEC_PATH")}
@@ -32,18 +32,18 @@ esac
 category=$(basename "$(dirname "$pictures")")
 data=$(dirname "$(dirname "$pictures")")
 [ "$(basename "$pictures")" = test ] ||
-    func_die "config: pictures $pictures of $mode, expected DATA/CATEGORY/test"
+    func_die "config: pictures $pictures of mode $mode: expected DATA/CATEGORY/test"
 
 func_require_below "$data" test_tipc/data
 
 func_whole_category() { # sets `source`
     [ -n "$mvtec" ] ||
-        func_die "$mode needs pictures: set MVTEC_PATH to a folder that holds $category/train/good"
+        func_die "$mode needs pictures: set MVTEC_PATH to a folder with $category/train/good"
     source=$mvtec/$category
     local part
     for part in train/good test; do
         [ -n "$(ls "$source/$part" 2> /dev/null)" ] ||
-            func_die "MVTEC_PATH: $source/$part: no such folder, or nothing in it"
+            func_die "MVTEC_PATH: $source/$part does not exist or is empty"
     done
 }
 

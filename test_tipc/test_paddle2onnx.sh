@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Export a model for Paddle Inference and for ONNX Runtime; the scores of both must be equal.
+# Export a model for Paddle Inference and for ONNX Runtime, and compare their scores.
 #     bash test_tipc/test_paddle2onnx.sh CONFIG MODE
 # The exit code is the number of failed steps.
 set -euo pipefail
@@ -12,7 +12,7 @@ func_know_machine
 
 func_start paddle2onnx --save_dir
 
-func_kind() { # NAME EXPORT SUFFIX: export one kind of graph, and judge with it
+func_kind() { # NAME EXPORT SUFFIX: export one kind of graph and score pictures with it
     local reason=""
     [ "$1" = paddle ] || reason=$(func_missing onnx)
     func_command "$python" "$2" "--model_path=$(func_value_of --model_path)" "--save_dir=$save/$1"

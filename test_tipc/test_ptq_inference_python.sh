@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Export a model as it is and quantised to int8; the scores of both must be close.
+# Export a model unchanged and quantised to int8, and compare their scores.
 #     bash test_tipc/test_ptq_inference_python.sh CONFIG MODE
 # The exit code is the number of failed steps.
 set -euo pipefail
@@ -15,7 +15,7 @@ threads_list=$(func_value_of --cpu_threads)
 batch_list=$(func_value_of --batch_size)
 func_start ptq --save_dir
 
-func_kind() { # PRECISION EXPORT...: export one kind of graph, and judge with it
+func_kind() { # PRECISION EXPORT...: export one kind of graph and score pictures with it
     local threads batch reason=""
     [ "$1" = fp32 ] || reason=$(func_missing int8)
     func_command "$python" "${@:2}" "--model_path=$(func_value_of --model_path)" \

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Train and predict with the network layer by layer and as a static graph; the scores of both must
-# be equal.
+# Train and predict with the network layer by layer and as a static graph, and compare the scores.
 #     bash test_tipc/test_train_dy2static_python.sh CONFIG MODE
 # The exit code is the number of failed steps.
 set -euo pipefail

@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common_func.sh"
 func_open_config "$@"
 
-# TIPC's layout: 51 lines, each known by its place.
+# TIPC's layout has 51 lines; the line number decides the meaning.
 func_require_line 2 model_name
 func_require_line 15 trainer
 func_require_line 24 eval
@@ -19,7 +19,7 @@ rm -rf "$log_path"/*_gpus_* "$log_path"/whole_infer*
 rm -f "$status_log" "$log_path"/python_infer_*.log
 func_know_machine
 
-func_inference() { # MODEL_DIR PICTURES LOG_DIR: every row of the matrix
+func_inference() { # MODEL_DIR PICTURES LOG_DIR: every combination of options
     local use_gpu
     model_dir=$1 pictures=$2 logs=$3
     for use_gpu in ${use_gpu_list//|/ }; do
@@ -32,7 +32,7 @@ func_cpu_rows() {
     for mkldnn in ${mkldnn_list//|/ }; do
         for threads in ${threads_list//|/ }; do
             for precision in ${precision_list//|/ }; do
-                [ "$precision" != fp16 ] || continue # of GPUs
+                [ "$precision" != fp16 ] || continue # on GPUs only
                 for batch in ${batch_list//|/ }; do
                     func_infer_command False "$batch" "$precision" \
                         "$(func_set_params "$(func_key 41)" "$mkldnn")" \
@@ -40,7 +40,7 @@ func_cpu_rows() {
                     reason=""
                     if [ "$precision" = bf16 ]; then
                         reason=$(func_missing bf16)
-                        [ "$mkldnn" = True ] || reason="bf16 is computed by oneDNN alone"
+                        [ "$mkldnn" = True ] || reason="bf16 needs oneDNN"
                     fi
                     func_row "cpu_usemkldnn_${mkldnn}_threads_${threads}" "$precision" "$batch" \
                         "$reason"
@@ -54,8 +54,8 @@ func_gpu_rows() {
     local tensorrt batch precision reason
     for tensorrt in ${tensorrt_list//|/ }; do
         for precision in ${precision_list//|/ }; do
-            [ "$precision" != bf16 ] || continue                               # of CPUs
-            [ "$precision$tensorrt" != fp16False ] || continue                 # of TensorRT
+            [ "$precision" != bf16 ] || continue               # on CPUs only
+            [ "$precision$tensorrt" != fp16False ] || continue # with TensorRT only
             for batch in ${batch_list//|/ }; do
                 func_infer_command True "$batch" "$precision" \
                     "$(func_set_params "$(func_key 44)" "$tensorrt")"
@@ -82,20 +82,20 @@ func_in_model() { # INDEX: an option whose value is a file of the exported model
     func_set_params "$(func_key "$1")" "$file"
 }
 
-func_row() { # NAME PRECISION BATCH_SIZE REASON: run it, or note the reason why not
+func_row() { # NAME PRECISION BATCH_SIZE REASON: run `words`, or skip it if there is a REASON
     func_run "$logs/python_infer_${1}_precision_${2}_batchsize_${3}.log" "$4"
 }
 
-func_next_logs() { # FOLDER: sets `row_logs`; the first rows have TIPC's place, others FOLDER
+func_next_logs() { # FOLDER: sets `row_logs`: TIPC's folder for the first rows, then FOLDER
     if $first; then row_logs=$log_path; else row_logs=$1; fi
     first=false
 }
 
-func_train() { # GPU AUTOCAST TRAINER: one training and all that follows from it
+func_train() { # GPU AUTOCAST TRAINER: one training and all steps after it
     local name=${3}_gpus_${1}_autocast_${2} run_train run_export device=cpu precision
     local save checkpoint reason=""
     run_train=$(func_value "$(func_trainer "$3")")
-    run_export=$(func_value "$(($(func_trainer "$3") + 14))") # stands 14 lines behind it
+    run_export=$(func_value "$(($(func_trainer "$3") + 14))") # 14 lines after it
     [ "$1" = -1 ] || device=gpu:$1
     [ "$1" = -1 ] || reason=$(func_missing gpu)
     [ "$2" != bf16 ] || reason=${reason:-$(func_missing bf16)}
@@ -107,7 +107,7 @@ func_train() { # GPU AUTOCAST TRAINER: one training and all that follows from it
         "--device=$device" "$precision" \
         "$(func_param 6)" "$(func_param 8)" "$(func_param 9)" "$(func_param 12)"
     if [ -n "$reason" ]; then
-        func_skip "$reason (nor are its evaluation, export and inference run)"
+        func_skip "$reason (its evaluation, export and inference are skipped too)"
         return
     fi
     func_step "$log_path/$name.log"
@@ -128,14 +128,14 @@ func_train() { # GPU AUTOCAST TRAINER: one training and all that follows from it
     fi
 }
 
-func_trainer() { # NAME: the index of its command's line
+func_trainer() { # NAME: the index of the line with its command
     local line
     for line in 15 16 17 18 19 20; do
         [ "$(func_key "$line")" != "$1" ] || printf '%s' "$line"
     done
 }
 
-func_whole_infer() { # MODEL: export one that is there already, and infer
+func_whole_infer() { # MODEL: export an existing model, and infer
     local exported=$1 name
     name=whole_infer_$(basename "$(dirname "$1")")
     if [ "$(func_value 37)" != null ]; then
@@ -148,7 +148,7 @@ func_whole_infer() { # MODEL: export one that is there already, and infer
     func_inference "$exported" "$(func_value 47)" "$row_logs"
 }
 
-func_one_of() { # INDEX WORDS...: every value of the line's list is one of them
+func_one_of() { # INDEX WORDS...: every value of the line's list must be one of WORDS
     local value
     for value in $(func_value "$1" | tr '|' ' '); do
         case " ${*:2} " in
@@ -158,7 +158,7 @@ func_one_of() { # INDEX WORDS...: every value of the line's list is one of them
     done
 }
 
-func_validate() { # wrong values are named before the first step
+func_validate() { # report wrong values before the first step
     local i trainer
     for i in 40 41 44; do func_one_of "$i" True False null; done
     func_one_of 45 fp32 fp16 bf16

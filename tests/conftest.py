@@ -2,7 +2,9 @@
 
 import importlib
 import io
+import os
 import sys
+from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,17 @@ from pathlib import Path
 import pytest
 
 from common.errors import run
+
+# Threads of Paddle (Intel's and GNU's OpenMP) would spin while they wait, on processors that the
+# tests beside this one need. Read when Paddle is imported.
+os.environ.setdefault("KMP_BLOCKTIME", "0")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with many tests on trained models first: a worker should not end with a long one."""
+    heavy = Counter(item.path for item in items if "demo" in item.fixturenames)
+    items.sort(key=lambda item: -heavy[item.path])
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,8 @@ def fails(result: Result, code: int, *words) -> None:
 
 WEIGHTS = ("--pretrained_backbone", "embedded")
 SMALL = ("--resize", 64, "--img_size", 64, "--dims", 20, "--batch_size", 4, *WEIGHTS)
+# For tests of something else than the network: building its graph takes longer than all the rest.
+NO_GRAPH = ("--to_static", "False")
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +98,16 @@ def trained(demo, tmp_path_factory) -> Path:
     assert result.code == 0, result.err
     (output / "stdout.txt").write_text(result.out)
     return output
+
+
+@pytest.fixture(scope="session")
+def exported(trained, tmp_path_factory) -> Path:
+    """The files of `export_model.py --fused` for the trained model."""
+    folder = tmp_path_factory.mktemp("exported")
+    result = call(
+        *("export_model", "--model_path", trained / "flange", "--save_dir", folder, "--fused"),
+        *("--img_size", 64, "--depth", 18, "--category", "flange"),
+    )
+    assert result.code == 0, result.err
+    assert result.lines == [str(folder / path.name) for path in sorted(folder.iterdir())]
+    return folder

@@ -14,6 +14,8 @@ import pytest
 from benchmarks import autolog
 from tests.conftest import call
 
+pytestmark = pytest.mark.process
+
 SECTIONS = {
     "Env": ["OS_version", "CUDA_version", "CUDNN_version", "drivier_version"],
     "Paddle": ["paddle_version", "paddle_commit", "log_api_version"],
@@ -25,13 +27,6 @@ SECTIONS = {
     "Data": ["batch_size", "input_shape", "data_num"],
     "Perf": ["cpu_rss(MB)", "total time spent(s)", "preprocess_time(ms)"],
 }
-
-
-@pytest.fixture(scope="module")
-def exported(trained, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported")
-    assert call("export_model", "--model_path", trained / "flange", "--save_dir", folder).code == 0
-    return folder
 
 
 def infer(folder, pictures, *arguments):

@@ -13,6 +13,7 @@ from common.logs import start_logging
 from common.timing import Phases
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.once
 
 
 def raising(error):
@@ -51,6 +52,7 @@ def test_a_defect_of_the_program_keeps_its_traceback():
         run(raising(ZeroDivisionError()))
 
 
+@pytest.mark.process
 def test_a_reader_that_goes_away_is_no_traceback():
     code = "from common.errors import run\nrun(lambda: print('x\\n' * 10**6))"
     pipe = subprocess.Popen(
@@ -63,6 +65,7 @@ def test_a_reader_that_goes_away_is_no_traceback():
     assert pipe.wait() == 141
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("script", ["train", "val", "predict", "export_model", "infer"])
 def test_help_needs_no_package(script):
     """Isolated from site-packages: what help imports, the standard library has."""

@@ -184,6 +184,7 @@ def command(*arguments: object) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.process
 def test_command_line(tmp_path):
     counts = [f"--{name}={value}" for name, value in TINY.items()]
     options = ["--save_path", tmp_path, "--categories", "weave", "--seed", 3, *counts]
@@ -194,6 +195,8 @@ def test_command_line(tmp_path):
     assert "already complete" in again.stderr
 
 
+@pytest.mark.process
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("options", "code"),
     [

@@ -20,18 +20,7 @@ from models.predictor import _on_gpu, require_tensorrt
 from tests.conftest import SMALL, call, fails
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def exported(trained, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
-    result = call(
-        *("export_model", "--model_path", trained / "flange", "--save_dir", folder, "--fused"),
-        *("--img_size", 64, "--depth", 18, "--category", "flange"),
-    )
-    assert result.code == 0, result.err
-    assert result.lines == [str(folder / path.name) for path in sorted(folder.iterdir())]
-    return folder
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
@@ -92,17 +81,23 @@ def test_a_fused_graph_does_too(exported, demo, predicted, tmp_path):
     same(rows("infer", "-i", demo / "flange/test", *options), predicted)
 
 
-@pytest.mark.parametrize("graph", ["model.onnx", "fused.onnx"])
-def test_onnx_graphs_do_too(trained, demo, predicted, tmp_path, graph):
+@pytest.fixture(scope="module")
+def onnx(trained, tmp_path_factory) -> Path:
     for package in ("paddle2onnx", "onnxruntime"):
         pytest.importorskip(package)
+    folder = tmp_path_factory.mktemp("onnx")
     options = ("--model_path", trained / "flange", "--format", "onnx", "--fused")
-    result = call("export_model", "--save_dir", tmp_path / "onnx", *options)
+    result = call("export_model", "--save_dir", folder, *options)
     assert result.code == 0, result.err
-    names = sorted(path.name for path in (tmp_path / "onnx").iterdir())
+    names = sorted(path.name for path in folder.iterdir())
     assert names == ["distribution", "fused.onnx", "model.onnx"]
-    assert result.lines == [str(tmp_path / "onnx" / name) for name in names]
-    options = ("--model_file", tmp_path / "onnx" / graph, "--json", "--save_map", tmp_path / "maps")
+    assert result.lines == [str(folder / name) for name in names]
+    return folder
+
+
+@pytest.mark.parametrize("graph", ["model.onnx", "fused.onnx"])
+def test_onnx_graphs_do_too(onnx, demo, predicted, tmp_path, graph):
+    options = ("--model_file", onnx / graph, "--json", "--save_map", tmp_path)
     same(rows("infer", "-i", demo / "flange/test", *options), predicted)
 
 
@@ -175,20 +170,19 @@ def test_a_bad_picture_does_not_keep_the_others_from_their_answers(exported, chi
 
 @pytest.fixture(scope="module", params=[1, 3, 21])
 def other(request, demo, tmp_path_factory) -> Path:
-    """Files exported from a model of other channels."""
+    """The distribution of a model with other channels."""
     folder = tmp_path_factory.mktemp("other")
     train = ("train", "--data_path", demo, "--category", "flange", "--save_path", folder)
     assert call(*train, "--log_dir", folder, *SMALL, "--seed", request.param).code == 0
-    export = ("export_model", "--model_path", folder / "flange", "--save_dir", folder, "--fused")
+    export = ("export_model", "--model_path", folder / "flange", "--save_dir", folder)
     assert call(*export).code == 0
-    return folder
+    return folder / "distribution"
 
 
 @pytest.mark.parametrize("graph", ["model.json", "fused.json"])
 def test_a_distribution_of_another_graph_is_refused(exported, other, chips, graph):
-    path = other / "distribution"
-    result = infer(exported, chips, "--model_file", exported / graph, "--distribution", path)
-    fails(result, 1, "graph", "export_model.py")
+    result = infer(exported, chips, "--model_file", exported / graph, "--distribution", other)
+    fails(result, 1, "graph", "the probe picture's", "export_model.py")
     assert result.out == ""
 
 
@@ -199,40 +193,16 @@ def test_a_distribution_that_fits_in_shape_alone_is_refused(copied, chips):
     fails(infer(copied, chips), 1, "distribution", "the probe picture's map is off by")
 
 
-@pytest.mark.parametrize("graph", ["model.json", "model.onnx"])
-def test_a_distribution_of_another_picture_size_is_refused(trained, tmp_path, chips, graph):
-    kind = "onnx" if graph.endswith("onnx") else "paddle"
-    if kind == "onnx":
-        pytest.importorskip("paddle2onnx")
-    options = ("--model_path", trained / "flange", "--save_dir", tmp_path, "--format", kind)
-    assert call("export_model", *options).code == 0
-    arrays, record = checkpoint.load(tmp_path / "distribution", DISTRIBUTION)
+@pytest.mark.parametrize("kind", ["exported", "onnx"])
+def test_a_distribution_of_another_picture_size_is_refused(request, tmp_path, chips, kind):
+    folder = request.getfixturevalue(kind)
+    path = tmp_path / "distribution"
+    arrays, record = checkpoint.load(folder / "distribution", DISTRIBUTION)
     record = replace(record, preprocessing=Preprocessing(96, (96, 96)))
-    checkpoint.save(tmp_path / "distribution", arrays, record, DISTRIBUTION)
-    result = infer(tmp_path, chips, "--model_file", tmp_path / graph)
+    checkpoint.save(path, arrays, record, DISTRIBUTION)
+    graph = folder / ("model.onnx" if kind == "onnx" else "model.json")
+    result = infer(folder, chips, "--model_file", graph, "--distribution", path)
     fails(result, 1, "distribution", "does not fit the graph")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "code"),
-    [
-        ("model.pdiparams", None, 2),
-        ("model.txt", b"{}", 2),
-        ("model.pdmodel", b"{}", 1),
-        ("model.json", b"\x0a\x00", 1),
-    ],
-)
-def test_what_is_no_graph_is_named(copied, chips, name, content, code):
-    if content is not None:
-        (copied / name).write_bytes(content)
-    fails(infer(copied, chips, "--model_file", copied / name), code, name, "graph")
-
-
-def test_onnx_without_its_packages_names_what_to_install(trained, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "paddle2onnx", None)
-    options = ("--model_path", trained / "flange", "--format", "onnx", "--save_dir", tmp_path)
-    fails(call("export_model", *options), 1, "paddle2onnx", "requirements-onnx.txt")
-    assert not list(tmp_path.iterdir())
 
 
 class Recorder:
@@ -263,79 +233,6 @@ def test_a_gpu_is_told_memory_number_precision_and_shapes(monkeypatch):
 def test_tensorrt_that_is_not_built_in_is_wrong_use():
     with pytest.raises(UsageError, match="no TensorRT"):
         require_tensorrt(".pdmodel")
-
-
-@pytest.mark.parametrize("keep", [0, 30, -1])
-@pytest.mark.parametrize("name", ["distribution", "model.pdiparams", "model.json"])
-def test_a_truncated_file_is_named(copied, chips, name, keep):
-    path = next(copied.glob(name.replace(".json", ".*[nl]")))
-    path.write_bytes(path.read_bytes()[:keep])
-    result = infer(copied, chips)
-    fails(result, 1, path.name, "export_model.py")
-    assert result.out == ""
-
-
-def test_a_checkpoint_is_no_distribution(exported, trained, chips):
-    options = ("--distribution", trained / "flange/best.pdparams")
-    fails(infer(exported, chips, *options), 1, "best.pdparams", "not a distribution")
-
-
-@pytest.mark.parametrize(
-    ("missing", "word"),
-    [("model.*[nl]", "--model_dir"), ("*.pdiparams", "--params_file"), ("distribution", "no such")],
-)
-def test_a_missing_file_is_wrong_use(copied, chips, missing, word):
-    for path in copied.glob(missing):
-        path.unlink()
-    fails(infer(copied, chips), 2, word, "export_model.py")
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (("--use_gpu", "True"), ("no CUDA",)),
-        (("--precision", "fp16"), ("--precision: fp16", "GPU")),
-        (("--use_tensorrt", "True"), ("--use_tensorrt", "GPU")),
-        (("--precision", "bf16", "--enable_mkldnn", "False"), ("--precision: bf16",)),
-    ],
-)
-def test_what_the_machine_cannot_do_is_wrong_use(exported, chips, options, words):
-    if paddle.is_compiled_with_cuda():
-        pytest.skip("there may be a GPU")
-    fails(infer(exported, chips, *options), 2, *words)
-
-
-@pytest.mark.skipif(has_bfloat16(), reason="the processor has bfloat16")
-@pytest.mark.parametrize("script", ["infer", "predict"])
-def test_bfloat16_without_its_processor_is_wrong_use(exported, trained, chips, script):
-    if script == "infer":
-        result = infer(exported, chips, "--precision", "bf16")
-    else:
-        options = ("--model_path", trained / "flange", "--precision", "bf16")
-        result = call("predict", "--picture_path", chips, *options)
-    fails(result, 2, "--precision: bf16", "no bfloat16")
-
-
-def test_no_picture_is_wrong_use(exported, tmp_path):
-    fails(infer(exported, tmp_path / "none"), 2, "--input_file", "no such picture")
-
-
-@pytest.mark.parametrize(
-    ("options", "word"),
-    [(("--img_size", 96), "64x64, not 96x96"), (("--category", "weave"), "trained on flange")],
-)
-def test_an_export_that_names_another_model_is_wrong_use(trained, tmp_path, options, word):
-    options += ("--model_path", trained / "flange", "--save_dir", tmp_path)
-    fails(call("export_model", *options), 2, word)
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_export_that_fails_leaves_the_old_files_alone(copied, trained, monkeypatch):
-    before = {path.name: path.read_bytes() for path in copied.iterdir()}
-    monkeypatch.setattr("models.export.TOLERANCE", -1.0)
-    options = ("--model_path", trained / "flange", "--save_dir", copied, "--fused")
-    fails(call("export_model", *options), 1, "is off by")
-    assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
 
 
 def test_files_of_an_earlier_export_do_not_stay_beside_new_ones(exported, trained, tmp_path):

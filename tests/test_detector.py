@@ -16,8 +16,9 @@ CPU = Engine(device="cpu")
 
 
 def sized(size: tuple[int, int] = SIZE) -> dict:
-    """Settings of a detector for pictures of `size`."""
-    return {"preprocessing": Preprocessing(size, size), "engine": CPU}
+    """Settings of a detector for pictures of `size`, without a static graph: that saves time."""
+    engine = Engine(device="cpu", static=False)
+    return {"preprocessing": Preprocessing(size, size), "engine": engine}
 
 
 def pictures(n: int, size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
@@ -28,7 +29,7 @@ def pictures(n: int, size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def detector():
-    detector = build_detector(dims=20, **sized())
+    detector = build_detector(dims=20, **{**sized(), "engine": CPU})
     detector.fit([pictures(8)[:5], pictures(8)[5:]])
     return detector
 

@@ -18,7 +18,10 @@ from tasks.export import _sample
 from tests.conftest import SMALL, call, fails
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.skipif(not has_int8(), reason="the processor has no AVX2")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not has_int8(), reason="the processor has no AVX2"),
+]
 
 
 def script(name: str, *arguments, **environment):

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import call
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.once
 SCRIPTS = ("train", "val", "predict", "export_model", "infer")
 READMES = ("README.md", "README_cn.md")
 
@@ -54,3 +55,10 @@ def test_the_two_commands_come_first(readme):
 def test_the_model_card_has_the_weights_hash():
     weights = (ROOT / "models/weights/resnet18_tinyimagenet.safetensors").read_bytes()
     assert hashlib.sha256(weights).hexdigest() in (ROOT / "models/weights/README.md").read_text()
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_every_make_target_named_is_there(readme):
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"(?:`|^)make ([a-z0-9-]+)", (ROOT / readme).read_text(), re.MULTILINE)
+    assert {"demo", "check", "test"} <= set(named) <= set(targets)

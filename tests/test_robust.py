@@ -17,7 +17,7 @@ from common.errors import WorkError
 from evaluation.figure import target_names
 from models import checkpoint
 from models.backbones.sources import EMBEDDED
-from tests.conftest import SMALL, call, fails
+from tests.conftest import NO_GRAPH, SMALL, call, fails
 from tests.test_checkpoint import RECORD
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +30,8 @@ def model(trained, tmp_path) -> Path:
 
 
 def predict(model, pictures, *arguments):
-    return call("predict", "--model_path", model, "--picture_path", pictures, *arguments)
+    options = ("--model_path", model, "--picture_path", pictures, *NO_GRAPH)
+    return call("predict", *options, *arguments)
 
 
 def test_a_model_whose_scores_are_no_numbers_judges_nothing(model, demo):
@@ -58,7 +59,8 @@ def test_weights_that_cannot_work(demo, tmp_path, change, words):
     save_file(state, tmp_path / "w.safetensors")
     result = call(
         *("train", "--data_path", demo, "--category", "flange", "--save_path", tmp_path / "out"),
-        *("--log_dir", tmp_path, *SMALL, "--pretrained_backbone", tmp_path / "w.safetensors"),
+        *("--log_dir", tmp_path, *SMALL, *NO_GRAPH),
+        *("--pretrained_backbone", tmp_path / "w.safetensors"),
     )
     fails(result, 1, words, "w.safetensors")
 
@@ -85,6 +87,7 @@ def start(model, pictures, out, **environment):
     )
 
 
+@pytest.mark.process
 def test_terminated_it_leaves_results_alone_on_stdout_and_no_temporary_file(model, demo, tmp_path):
     process = start(model, demo / "flange/test", tmp_path / "out")
     first = process.stdout.readline()
@@ -97,13 +100,6 @@ def test_terminated_it_leaves_results_alone_on_stdout_and_no_temporary_file(mode
     assert not [path for path in (tmp_path / "out").rglob("*") if ".tmp" in path.name]
 
 
-def test_without_a_home_folder_it_works(model, demo, tmp_path):
-    process = start(model, demo / "flange/test/chip", tmp_path / "out", HOME="/dev/null")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert len(out.splitlines()) == 2
-
-
 def test_a_model_trained_anew_meanwhile_is_left_alone(trained, model, demo, tmp_path, monkeypatch):
     def write_anew(*_):
         shutil.copy(trained / "flange/best.pdparams", model)
@@ -112,7 +108,7 @@ def test_a_model_trained_anew_meanwhile_is_left_alone(trained, model, demo, tmp_
     monkeypatch.setattr("tasks.validation._draw", write_anew)
     result = call(
         *("val", "--data_path", demo, "--category", "flange", "--model_path", model),
-        *("--save_path", tmp_path / "out"),
+        *("--save_path", tmp_path / "out", *NO_GRAPH),
     )
     assert result.code == 0, result.err
     assert "written anew meanwhile" in result.err
@@ -122,7 +118,7 @@ def test_a_model_trained_anew_meanwhile_is_left_alone(trained, model, demo, tmp_
 def test_validating_on_another_category_keeps_the_models_own_thresholds(model, demo, tmp_path):
     before = model.read_bytes()
     arguments = ("--data_path", demo, "--category", "weave", "--model_path", model)
-    arguments += ("--save_path", tmp_path / "out", "--no-save_picture")
+    arguments += ("--save_path", tmp_path / "out", "--no-save_picture", *NO_GRAPH)
     result = call("val", *arguments)
     assert result.code == 0, result.err
     assert "trained on category flange, not weave" in result.err
@@ -135,7 +131,7 @@ def test_figures_of_an_earlier_run_do_not_stay_beside_new_ones(trained, model, d
     shutil.copytree(trained / "flange", tmp_path / "out" / "custom")
     result = call(
         *("val", "--test_normal_dir", demo / "flange/test/good", "--model_path", model),
-        *("--save_path", tmp_path / "out"),
+        *("--save_path", tmp_path / "out", *NO_GRAPH),
     )
     assert result.code == 0, result.err
     assert "Class:custom: Image AUC: -" in result.out
@@ -162,8 +158,8 @@ def test_a_sheet_that_cannot_be_written_costs_no_answer(model, demo, tmp_path):
 def test_sheets_among_the_pictures_are_not_judged_the_next_time(model, demo, tmp_path):
     pictures = tmp_path / "in"
     shutil.copytree(demo / "flange/test/chip", pictures)
-    for _ in range(2):
-        result = predict(model, pictures, "--save_path", pictures / "sheets")
+    for option in ("--save_picture", "--no-save_picture"):
+        result = predict(model, pictures, "--save_path", pictures / "sheets", option)
         assert result.code == 0, result.err
         assert len(result.lines) == 2
 
@@ -176,13 +172,14 @@ def test_links_to_folders_are_followed_once(model, demo, tmp_path):
     assert len(result.lines) == 2
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_names_that_are_no_text_get_their_line(model, demo, tmp_path):
+def test_names_that_are_no_text_get_their_line_without_a_home_folder_too(model, demo, tmp_path):
     pictures = tmp_path / "in"
     pictures.mkdir()
     for name in (b"bad\xff.png", b"two\nlines.png", "图 $a$.png".encode()):
         shutil.copy(demo / "flange/test/chip/000.png", os.fsencode(pictures) + b"/" + name)
-    process = start(model, pictures, tmp_path / "out")
+    process = start(model, pictures, tmp_path / "out", HOME="/dev/null")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert len(out.splitlines()) == 3

@@ -21,6 +21,8 @@ from tests.tipc import (
     results,
 )
 
+pytestmark = [pytest.mark.process, pytest.mark.once]
+
 
 @pytest.fixture
 def project(tmp_path) -> Path:

@@ -7,6 +7,8 @@ import pytest
 
 from tests.tipc import CONFIG, LITE, bash, calls, change, copy_chains
 
+pytestmark = [pytest.mark.process, pytest.mark.once]
+
 
 @pytest.fixture
 def project(tmp_path) -> Path:

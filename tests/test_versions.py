@@ -13,7 +13,10 @@ from tests.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHER = os.environ.get("OTHER_PYTHON")
-pytestmark = pytest.mark.skipif(not OTHER, reason="OTHER_PYTHON names no interpreter")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not OTHER, reason="OTHER_PYTHON names no interpreter"),
+]
 
 
 def by(python: str, script: str, *arguments) -> list[str]:

@@ -1,5 +1,6 @@
 """Weights of a backbone: every accepted format, every complaint, and the converter."""
 
+import functools
 import json
 import pickle
 import sys
@@ -14,6 +15,14 @@ from models.backbones import contents, names, network, sanity, sources, weights
 
 SMALL = {"a": np.arange(6, dtype="f4").reshape(2, 3), "b.c": np.array([-1.5, 2.25], "f4")}
 PADDLE_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shapes_once():
+    """Builds each network only once to find its shapes: all of them take a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "full_shapes", functools.cache(network.full_shapes))
+        yield
 
 
 @pytest.fixture(scope="module")
