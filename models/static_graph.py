@@ -14,6 +14,7 @@ from common.errors import WorkError
 from models.grids import Grid
 
 GRAPH_BYTES = 2**20  # of a graph without its parameters, at most
+LEAST_FREE = 2**16  # bytes of a disk that is not full
 
 
 def save_graph(layer: nn.Layer, size: Grid, prefix: Path) -> tuple[Path, Path]:
@@ -35,7 +36,8 @@ def save_graph(layer: nn.Layer, size: Grid, prefix: Path) -> tuple[Path, Path]:
     model = next(p for s in (".json", ".pdmodel") if (p := prefix.with_suffix(s)).exists())
     params = prefix.with_suffix(".pdiparams")
     # Paddle does not notice where a disk is full.
-    if model.stat().st_size == 0 or params.stat().st_size < size_needed - GRAPH_BYTES:
+    empty = min(model.stat().st_size, params.stat().st_size) == 0
+    if empty or shutil.disk_usage(prefix.parent).free < LEAST_FREE:
         raise _full(prefix.parent)
     return model, params
 

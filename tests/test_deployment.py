@@ -168,12 +168,12 @@ def test_a_bad_picture_does_not_keep_the_others_from_their_answers(exported, chi
     assert infer(exported, folder, "--skip_bad").code == 0
 
 
-@pytest.fixture(scope="module", params=[1, 3, 21])
-def other(request, demo, tmp_path_factory) -> Path:
+@pytest.fixture(scope="module")
+def other(demo, tmp_path_factory) -> Path:
     """The distribution of a model with other channels."""
     folder = tmp_path_factory.mktemp("other")
     train = ("train", "--data_path", demo, "--category", "flange", "--save_path", folder)
-    assert call(*train, "--log_dir", folder, *SMALL, "--seed", request.param).code == 0
+    assert call(*train, "--log_dir", folder, *SMALL, "--seed", 3).code == 0
     export = ("export_model", "--model_path", folder / "flange", "--save_dir", folder)
     assert call(*export).code == 0
     return folder / "distribution"
@@ -182,7 +182,7 @@ def other(request, demo, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("graph", ["model.json", "fused.json"])
 def test_a_distribution_of_another_graph_is_refused(exported, other, chips, graph):
     result = infer(exported, chips, "--model_file", exported / graph, "--distribution", other)
-    fails(result, 1, "graph", "the probe picture's", "export_model.py")
+    fails(result, 1, "graph", "another export", "export_model.py")
     assert result.out == ""
 
 

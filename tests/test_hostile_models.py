@@ -376,16 +376,13 @@ def test_long_messages_are_cut(demo, tmp_path):
     assert len(result.err) < 800
 
 
-@pytest.mark.parametrize("written", [0, 1000])
-def test_a_full_temporary_folder_is_what_the_message_names(
-    model, demo, tmp_path, monkeypatch, written
-):
+def test_a_full_temporary_folder_is_named(model, demo, tmp_path, monkeypatch):
     """Paddle itself does not notice that its files are cut off."""
     import paddle
 
     def cut_off(graph, prefix):
         for suffix in (".json", ".pdiparams"):
-            Path(f"{prefix}{suffix}").write_bytes(b"{" * written)
+            Path(f"{prefix}{suffix}").touch()
 
     monkeypatch.setattr(paddle.jit, "save", cut_off)
     fails(predict(model, demo, tmp_path), 1, "MB are free", "TMPDIR")
