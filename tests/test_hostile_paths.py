@@ -5,27 +5,15 @@ import socket
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from common.errors import UsageError
 from datasets import folder, mvtec
 from datasets.samples import pictures_in
 from datasets.transforms import (
     BadPictureError,
-    picture_size,
-    read_mask,
-    read_picture,
 )
-
-NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
-READERS = pytest.mark.parametrize("reader", [read_picture, read_mask, picture_size])
-
-
-def saved(path, array=NOISE, **settings):
-    Image.fromarray(array).save(path, **settings)
-    return path
+from tests.pictures import READERS, saved
 
 
 def refused(function, *arguments):

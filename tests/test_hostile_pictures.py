@@ -1,6 +1,5 @@
 """Pictures made to harm: programs started, memory filled, stderr written, misleading names."""
 
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -9,33 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.transforms import (
-    BadPictureError,
-    picture_size,
-    read_mask,
-    read_picture,
-)
+from datasets.transforms import picture_size, read_picture
+from tests.pictures import NOISE, READERS, content, refused, saved
 
-NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
-READERS = pytest.mark.parametrize("reader", [read_picture, read_mask, picture_size])
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
-
-
-def saved(path, array=NOISE, **settings):
-    Image.fromarray(array).save(path, **settings)
-    return path
-
-
-def content(kind, array=NOISE, **settings):
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, kind, **settings)
-    return file.getvalue()
-
-
-def refused(function, *arguments):
-    with pytest.raises(BadPictureError) as error:
-        function(*arguments)
-    return str(error.value)
 
 
 @READERS
@@ -91,6 +67,7 @@ BROKEN = """
 import io, logging, sys
 sys.path.insert(0, {root!r})
 from datasets.transforms import BadPictureError, read_picture
+from tests.pictures import NOISE, READERS, content, refused, saved
 import numpy as np
 from PIL import Image
 for compression in ("tiff_adobe_deflate", "tiff_lzw", "jpeg"):

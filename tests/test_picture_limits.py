@@ -1,7 +1,6 @@
 """Limits of memory: pixels of a picture, bytes of a file, pixels of all threads at once."""
 
 import argparse
-import io
 import os
 import struct
 import threading
@@ -23,29 +22,9 @@ from datasets.transforms import (
     BadPictureError,
     Transform,
     picture_size,
-    read_mask,
     read_picture,
 )
-
-NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
-READERS = pytest.mark.parametrize("reader", [read_picture, read_mask, picture_size])
-
-
-def saved(path, array=NOISE, **settings):
-    Image.fromarray(array).save(path, **settings)
-    return path
-
-
-def content(kind, array=NOISE, **settings):
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, kind, **settings)
-    return file.getvalue()
-
-
-def refused(function, *arguments):
-    with pytest.raises(BadPictureError) as error:
-        function(*arguments)
-    return str(error.value)
+from tests.pictures import NOISE, READERS, content, refused, saved
 
 
 def exif(orientation):

@@ -11,39 +11,19 @@ from common.preprocessing import Preprocessing
 from datasets.loader import Loader
 from datasets.samples import Sample
 from datasets.transforms import (
-    BadPictureError,
     Transform,
     name_of,
     picture_size,
     read_mask,
     read_picture,
 )
-
-NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
-READERS = pytest.mark.parametrize("reader", [read_picture, read_mask, picture_size])
-
-
-def saved(path, array=NOISE, **settings):
-    Image.fromarray(array).save(path, **settings)
-    return path
-
-
-def content(kind, array=NOISE, **settings):
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, kind, **settings)
-    return file.getvalue()
+from tests.pictures import NOISE, READERS, content, refused, saved
 
 
 def exif(orientation):
     record = Image.Exif()
     record[0x0112] = orientation
     return record
-
-
-def refused(function, *arguments):
-    with pytest.raises(BadPictureError) as error:
-        function(*arguments)
-    return str(error.value)
 
 
 def roads(path):
