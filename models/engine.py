@@ -32,7 +32,9 @@ class Engine:
 
     @property
     def on_cpu(self) -> bool:
-        """Of a resolved engine."""
+        """ValueError where the engine is not resolved."""
+        if self.device == "auto":
+            raise ValueError("this engine is not resolved: its device is not known")
         return self.device == "cpu"
 
     def resolve(self) -> "Engine":

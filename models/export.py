@@ -121,9 +121,10 @@ def _to_int8(model: Path, params: Path, size: tuple[int, int], images: np.ndarra
     """Quantise in place; the probe's outputs. WorkError where those of `images` change too much."""
     from models.quantization import quantize
 
+    engine = replace(CPU, precision="int8").resolve()
     before = open_predictor(model, params, CPU, size)(images[:8])[0]
     quantize(model, params, images)
-    predictor = open_predictor(model, params, Engine(device="cpu", precision="int8"), size)
+    predictor = open_predictor(model, params, engine, size)
     off = float(np.linalg.norm(predictor(images[:8])[0] - before) / np.linalg.norm(before))
     if not off < INT8_TOLERANCE:
         raise WorkError(f"{model.name}: int8 changes the embeddings by {100 * off:.0f} %")

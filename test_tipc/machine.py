@@ -7,12 +7,14 @@ import importlib.util
 from collections.abc import Callable
 
 from common.errors import UsageError, message
+from models import runtime
 from models.engine import Engine
 from models.predictor import require_tensorrt
 
 
 def missing() -> dict[str, str]:
     """Reasons by name: gpu, tensorrt, bf16, int8, onnx."""
+    runtime.prepare()
     import paddle
 
     graph = ".pdmodel" if paddle.__version__.startswith("2.") else ".json"
