@@ -1,5 +1,6 @@
 """Scripts run in this process, and one small trained model that many tests look at."""
 
+import functools
 import importlib
 import io
 import os
@@ -9,6 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common.errors import run
@@ -111,3 +113,42 @@ def exported(trained, tmp_path_factory) -> Path:
     assert result.code == 0, result.err
     assert result.lines == [str(folder / path.name) for path in sorted(folder.iterdir())]
     return folder
+
+
+@pytest.fixture(scope="module")
+def model(trained) -> Path:
+    """The checkpoint in `trained`."""
+    return trained / "flange" / "best.pdparams"
+
+
+@pytest.fixture(scope="module")
+def shapes_once():
+    """Builds each network only once to find its shapes: all of them take a second."""
+    from models.backbones import network
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "full_shapes", functools.cache(network.full_shapes))
+        yield
+
+
+@pytest.fixture(scope="session")
+def full() -> dict[str, np.ndarray]:
+    """Small random float16 arrays under every name that resnet18 has."""
+    from models.backbones.network import full_shapes
+
+    random = np.random.default_rng(0)
+    block = random.uniform(0.01, 1, 2**16).astype(np.float16)
+    return {
+        name: np.resize(block[len(name) :], shape)
+        for name, shape in full_shapes("resnet18").items()
+    }
+
+
+@pytest.fixture(scope="session")
+def full_file(full, tmp_path_factory) -> Path:
+    """`full` as a safetensors file."""
+    from safetensors.numpy import save_file
+
+    path = tmp_path_factory.mktemp("weights") / "full.safetensors"
+    save_file(full, path)
+    return path

@@ -18,7 +18,7 @@ import pytest
 
 from common.errors import WorkError, run
 from models.backbones import weights
-from tests.test_pickles import Storage, Tensor, write_legacy, write_zip
+from tests.pickle_files import Storage, Tensor, write_legacy, write_zip
 
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 2**30

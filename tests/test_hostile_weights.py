@@ -17,8 +17,8 @@ from common.errors import WorkError
 from models.backbones import archives, contents, network, weights
 from models.backbones.catalogue import BACKBONES
 from models.backbones.pickles import LEGACY_MAGIC
+from tests.pickle_files import SYSTEM, Storage, Tensor, dump, tensor, write_legacy, write_zip
 from tests.test_hostile_pickles import DTYPE, ONES, RECONSTRUCT, text
-from tests.test_pickles import SYSTEM, Storage, Tensor, dump, tensor, write_legacy, write_zip
 
 
 def peak_of(path):

@@ -1,15 +1,6 @@
-"""PyTorch's and Paddle's pickles: read without PyTorch, and never executed.
+"""PyTorch's and Paddle's weight files are read without PyTorch."""
 
-The files are written here, by the standard pickler, from stand-ins for PyTorch's classes.
-"""
-
-import io
-import os
-import pathlib
 import pickle
-import struct
-import sys
-import types
 import zipfile
 from collections import OrderedDict
 
@@ -18,107 +9,20 @@ import pytest
 
 from common.errors import WorkError
 from models.backbones import weights
-from models.backbones.pickles import LEGACY_MAGIC
-
-SYSTEM = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4, "long": 4}}
-KINDS = {"f4": "Float", "f8": "Double", "f2": "Half", "i8": "Long", "u1": "Byte", "?": "Bool"}
-BFLOAT16 = "BFloat16"
-
-
-class Storage:
-    """The elements behind tensors; `kind` is the name of PyTorch's class, without `Storage`."""
-
-    def __init__(self, key, array, kind=None):
-        self.key = key
-        self.array = np.ascontiguousarray(array)
-        self.kind = kind or KINDS[self.array.dtype.str[1:].replace("b1", "?")]
-        self.count = self.array.size
-
-
-class Tensor:
-    def __init__(self, storage, shape, strides, offset=0):
-        self.arguments = (storage, offset, shape, strides, False, OrderedDict())
-
-    def __reduce__(self):
-        return sys.modules["torch._utils"]._rebuild_tensor_v2, self.arguments
-
-
-def tensor(array, key="0", kind=None):
-    """A contiguous tensor that has its storage for itself."""
-    array = np.asarray(array)
-    strides = tuple(step // array.itemsize for step in np.ascontiguousarray(array).strides)
-    return Tensor(Storage(key, array, kind), array.shape, strides if array.ndim else ())
-
-
-class Pickler(pickle.Pickler):
-    """Keeps the storages it meets, and refers to them the way PyTorch does."""
-
-    def __init__(self, file, extra):
-        super().__init__(file, protocol=2)
-        self.extra = extra
-        self.storages = {}
-
-    def persistent_id(self, obj):
-        if not isinstance(obj, Storage):
-            return None
-        self.storages[obj.key] = obj
-        kind = getattr(sys.modules["torch"], f"{obj.kind}Storage")
-        return ("storage", kind, obj.key, "cpu", obj.count, *self.extra)
-
-
-def dump(state, extra=()):
-    """The pickle of `state` and its storages, written while modules named torch exist."""
-
-    def _rebuild_tensor_v2(*arguments):
-        raise AssertionError("stands for a name only")
-
-    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
-    torch._utils, utils._rebuild_tensor_v2 = utils, _rebuild_tensor_v2
-    _rebuild_tensor_v2.__module__ = "torch._utils"
-    _rebuild_tensor_v2.__qualname__ = "_rebuild_tensor_v2"
-    for kind in (*KINDS.values(), BFLOAT16):
-        name = f"{kind}Storage"
-        setattr(torch, name, type(name, (), {"__module__": "torch"}))
-    file = io.BytesIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "torch", torch)
-        patch.setitem(sys.modules, "torch._utils", utils)
-        pickler = Pickler(file, extra)
-        pickler.dump(state)
-    return file.getvalue(), pickler.storages
-
-
-def write_zip(path, state, root="archive", extra=()):
-    content, storages = dump(state)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{root}/data.pkl", content)
-        for key, storage in storages.items():
-            archive.writestr(f"{root}/data/{key}", storage.array.tobytes())
-        archive.writestr(f"{root}/version", "3\n")
-        for name, text in extra:
-            archive.writestr(f"{root}/{name}", text)
-    return path
-
-
-def write_legacy(path, state, system=SYSTEM, keys=None):
-    content, storages = dump(state, (None,))
-    with path.open("wb") as file:
-        for header in (LEGACY_MAGIC, 1001, system):
-            pickle.dump(header, file, protocol=2)
-        file.write(content)
-        pickle.dump(list(storages) if keys is None else keys, file, protocol=2)
-        for storage in storages.values():
-            file.write(struct.pack("<q", storage.array.size) + storage.array.tobytes())
-    return path
-
-
-def write_paddle(path, state):
-    path.write_bytes(pickle.dumps(state, protocol=4))
-    return path
-
-
-WRITERS = pytest.mark.parametrize("write", [write_zip, write_legacy])
-EVERY_WRITER = pytest.mark.parametrize("write", [write_zip, write_legacy, write_paddle])
+from tests.pickle_files import (
+    BFLOAT16,
+    EVERY_WRITER,
+    KINDS,
+    SYSTEM,
+    WRITERS,
+    Storage,
+    Tensor,
+    read,
+    tensor,
+    write_legacy,
+    write_paddle,
+    write_zip,
+)
 
 
 @WRITERS
@@ -128,10 +32,6 @@ def test_tensors_come_back_under_their_names_in_order(tmp_path, write):
     assert list(state) == ["z", "a"]
     assert np.array_equal(state["z"], a) and state["z"].dtype == np.float32
     assert np.array_equal(state["a"], b) and state["a"].dtype == np.float64
-
-
-def read(write, folder, state):
-    return weights.read(write(folder / "state.pth", state))
 
 
 @WRITERS
@@ -270,66 +170,6 @@ def test_a_file_cut_anywhere_is_a_named_error(tmp_path, write):
         assert str(path) in str(error.value)
 
 
-class Call:
-    """Pickles as a call, which the standard unpickler carries out."""
-
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
-
-
-ATTACKS = {
-    "os.system": lambda marker: Call(os.system, f"touch '{marker}'"),
-    "open": lambda marker: Call(open, str(marker), "w"),
-    "pathlib": lambda marker: Call(pathlib.Path.touch, marker),
-    "eval": lambda marker: Call(eval, f"open({str(marker)!r}, 'w')"),
-    "exec": lambda marker: Call(exec, f"open({str(marker)!r}, 'w')"),
-    "numpy": lambda marker: Call(np.ndarray.tofile, np.zeros(1), str(marker)),
-}
-EVERY_ATTACK = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-
-
-@EVERY_ATTACK
-def test_the_attacks_do_work_on_the_standard_unpickler(tmp_path, attack):
-    pickle.loads(pickle.dumps(attack(tmp_path / "marker"), protocol=2))
-    assert (tmp_path / "marker").exists()
-
-
-@EVERY_WRITER
-@EVERY_ATTACK
-def test_pickles_that_call_functions_are_refused_unexecuted(tmp_path, write, attack):
-    state = {"x": attack(tmp_path / "marker")}
-    with pytest.raises(WorkError, match=r"state\.pth: refused: asks for .*nothing was executed"):
-        read(write, tmp_path, state)
-    assert not (tmp_path / "marker").exists()
-
-
-@pytest.mark.parametrize("place", ["system", "keys"])
-def test_the_other_pickles_of_the_old_format_are_refused_too(tmp_path, place):
-    state = {"w": tensor(np.ones(2, "f4"))}
-    attack = {place: ATTACKS["os.system"](tmp_path / "marker")}
-    with pytest.raises(WorkError, match="refused"):
-        weights.read(write_legacy(tmp_path / "a.pth", state, **attack))
-    assert not (tmp_path / "marker").exists()
-
-
-@pytest.mark.parametrize("name", ["builtins getattr", "torch load", "numpy load", "os getcwd"])
-def test_names_that_tensors_do_not_need_are_refused_even_uncalled(tmp_path, name):
-    module, _, function = name.partition(" ")
-    path = tmp_path / "a.pdparams"
-    path.write_bytes(b"\x80\x02}X\x01\x00\x00\x00xc" + f"{module}\n{function}\n".encode() + b"s.")
-    with pytest.raises(WorkError, match=f"refused: asks for {module}.{function}"):
-        weights.read(path)
-
-
-def test_nothing_outside_the_file_is_looked_up(tmp_path):
-    (tmp_path / "a.pdparams").write_bytes(dump({"w": tensor(np.ones(2, "f4"))})[0])
-    with pytest.raises(WorkError, match="refused.*outside the file"):
-        weights.read(tmp_path / "a.pdparams")
-
-
 @pytest.mark.parametrize("new", [True, False])
 def test_files_of_pytorch_itself_read_back_bit_equal(tmp_path, new):
     torch = pytest.importorskip("torch")
@@ -349,24 +189,6 @@ def test_files_of_pytorch_itself_read_back_bit_equal(tmp_path, new):
         exact = value.detach().float() if value.dtype == torch.bfloat16 else value.detach()
         assert found[key].dtype == exact.numpy().dtype
         assert np.array_equal(found[key], exact.numpy())
-
-
-@pytest.mark.parametrize(
-    "evil",
-    [
-        Call(np.ndarray, (1,), "u1"),
-        Call(tuple, Call(np.ndarray, (1,), "O", b"AAAAAAAA")),
-        Call(np.dtype, "O"),
-        Call(np.dtype, "V8"),
-        np.array([{}], object),
-        np.zeros(2, [("a", "i4")]),
-    ],
-)
-def test_arrays_that_could_point_anywhere_are_refused(tmp_path, evil):
-    path = tmp_path / "evil.pdparams"
-    path.write_bytes(pickle.dumps({"w": evil}, 4))
-    with pytest.raises(WorkError, match="refused"):
-        weights.read(path)
 
 
 @pytest.mark.parametrize("kind", ["<f4", ">f4", "<f8", "<i8", "|u1", "|b1", "<f2"])

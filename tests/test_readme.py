@@ -1,6 +1,8 @@
-"""The documents say what is so."""
+"""README, requirements and model card agree with the code."""
 
+import ast
 import hashlib
+import importlib
 import re
 from pathlib import Path
 
@@ -62,3 +64,16 @@ def test_every_make_target_named_is_there(readme):
     targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = re.findall(r"(?:`|^)make ([a-z0-9-]+)", (ROOT / readme).read_text(), re.MULTILINE)
     assert {"demo", "check", "test"} <= set(named) <= set(targets)
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_every_import_shown_resolves(readme):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / readme).read_text(), re.DOTALL)
+    trees = [ast.parse(block) for block in blocks]
+    imports = [node for tree in trees for node in ast.walk(tree) if type(node) is ast.ImportFrom]
+    assert len(imports) >= 5
+    for node in imports:
+        module = importlib.import_module(node.module)
+        for alias in node.names:
+            if not hasattr(module, alias.name):
+                importlib.import_module(f"{node.module}.{alias.name}")
