@@ -1,4 +1,4 @@
-"""Export a trained model for deployment: a static graph, and the distribution beside it."""
+"""Export a trained model for deployment: a static graph and its distribution file."""
 
 from pathlib import Path
 
@@ -17,36 +17,39 @@ def parse_options():
         "--save_dir",
         type=Path,
         default=Path("output"),
-        help="model.json (Paddle 2: model.pdmodel), model.pdiparams and distribution go there",
+        help="folder for model.json (Paddle 2: model.pdmodel), model.pdiparams and distribution",
     )
     parser.add_argument(
         "--img_size",
         type=checked(side_or_size),
-        help="must be the model's own picture size (default: that)",
+        help="checked against the model: must be its --img_size (default: not checked)",
     )
     add_backbone_options(parser, "the model's own")
     parser.add_argument(
         "--distribution_dtype",
         choices=DISTRIBUTION_DTYPES,
         default="float32",
-        help="float16 halves the distribution file; scoring computes with float32 in any case",
+        help="float16 halves the size of the distribution file; scoring always uses float32",
     )
     add_boolean(
-        parser, "--fused", False, "write one graph more, picture to anomaly map and score: fused.*"
+        parser,
+        "--fused",
+        False,
+        "also write fused.*, a graph from picture to anomaly map and score",
     )
     parser.add_argument(
         "--quantize",
         type=Path,
         metavar="DIR",
-        help="write an int8 graph for `infer.py --precision int8` (residual networks only); its "
-        "ranges are measured on at most 32 of the good pictures in DIR, evenly chosen",
+        help="write an int8 graph for `infer.py --precision int8` (residual networks only); DIR: "
+        "good sample pictures, of which at most 32 are used, evenly chosen",
     )
     add_max_pixels(parser)
     parser.add_argument(
         "--format",
         choices=("paddle", "onnx"),
         default="paddle",
-        help="onnx: the same graphs as .onnx, checked with ONNX Runtime (requirements-onnx.txt)",
+        help="onnx: write .onnx graphs, checked with ONNX Runtime (needs requirements-onnx.txt)",
     )
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Judge pictures with exported files, by Paddle Inference on a CPU or a GPU."""
+"""Judge pictures with exported files, using Paddle Inference on a CPU or a GPU."""
 
 from pathlib import Path
 
@@ -17,37 +17,40 @@ def parse_options():
         type=Path,
         required=True,
         metavar="FILE|DIR",
-        help="a picture, or a folder: every picture in it and below it",
+        help="a picture, or a folder: all pictures in it and in its subfolders",
     )
     _add_file_options(parser.add_argument_group("exported files"))
     group = parser.add_argument_group("results")
     group.add_argument(
         "--category",
         type=checked(folder_name),
-        help="category of the pictures; warns if the model is of another one",
+        help="category of the pictures; warns if the model was trained on another category",
     )
     add_judging_options(group, "inference", save_picture=False)
     group = parser.add_argument_group("engine")
     add_loading_options(group, batch_size=8)
     add_boolean(group, "--use_gpu", False, "run on the GPU")
-    group.add_argument(
-        "--gpu_mem", type=whole(1), default=1000, help="GPU memory to begin with, MB"
-    )
+    group.add_argument("--gpu_mem", type=whole(1), default=1000, help="initial GPU memory in MB")
     add_precision_options(group, int8=True)
-    add_boolean(group, "--ir_optim", True, "let Paddle optimise the graph")
-    add_boolean(group, "--use_tensorrt", False, "run what TensorRT can run with it (GPU)")
-    add_boolean(group, "--enable_mkldnn", True, "run on a CPU with oneDNN")
+    add_boolean(group, "--ir_optim", True, "let Paddle Inference optimise the graph")
+    add_boolean(
+        group,
+        "--use_tensorrt",
+        False,
+        "use TensorRT for the parts of the graph that it supports (GPU only)",
+    )
+    add_boolean(group, "--enable_mkldnn", True, "use oneDNN on a CPU")
     add_boolean(
         group,
         "--enable_benchmark",
         False,
-        "report times and memory as AutoLog, of TIPC, does",
+        "report times and memory in the format of AutoLog (for TIPC)",
     )
     group.add_argument(
         "--seed",
         type=whole(0),
         default=7,
-        help="accepted for compatibility, no effect: the graph holds the channels",
+        help="accepted for compatibility, but has no effect: the graph stores its channels",
     )
     return parser.parse_args()
 
@@ -57,19 +60,21 @@ def _add_file_options(group) -> None:
         "--model_dir",
         type=Path,
         default=Path("output"),
-        help="folder of the three files, where --model_file names none",
+        help="folder of the exported files, used if --model_file is not given",
     )
     group.add_argument(
         "--model_file",
         type=Path,
-        help=".json, .pdmodel or .onnx; a fused graph too "
-        "(default: <model_dir>/model.json or model.pdmodel)",
+        help="graph: .json, .pdmodel or .onnx, also a fused one "
+        "(default: <model_dir>/model.json, model.pdmodel or model.onnx)",
     )
     group.add_argument(
-        "--params_file", type=Path, help="(default: beside the model file, .pdiparams)"
+        "--params_file",
+        type=Path,
+        help="parameters (default: file with the ending .pdiparams next to the graph)",
     )
     group.add_argument(
-        "--distribution", type=Path, help="(default: beside the model file, `distribution`)"
+        "--distribution", type=Path, help="(default: `distribution` next to the graph)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Judge new pictures with a trained model: a score, a verdict and a heat map for each."""
+"""Judge new pictures with a trained model: score, verdict and heat map of each picture."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def parse_options():
         "--picture_path",
         type=Path,
         required=True,
-        help="a picture, or a folder: every picture in it and below it",
+        help="a picture, or a folder: all pictures in it and in its subfolders",
     )
     add_checkpoint_options(parser)
     add_judging_options(parser, "predictions", save_picture=True)

@@ -1,4 +1,4 @@
-"""Learn what good pictures look like: one pass over them, one model per category."""
+"""Fit one model per category in one pass over its good pictures."""
 
 import logging
 from pathlib import Path
@@ -20,19 +20,19 @@ def parse_options():
     add_size_options(parser)
     add_model_options(parser)
     add_boolean(parser, "--val", False, "validate each model on its test pictures afterwards")
-    add_boolean(parser, "--calibrate", True, "with --val, keep the thresholds found in the model")
+    add_boolean(parser, "--calibrate", True, "with --val, save the thresholds in the model")
     add_picture_options(parser, save_picture=False)
     parser.add_argument(
         "--save_path",
         type=Path,
         default=Path("output"),
-        help="models go to <save_path>/<category>/best.pdparams",
+        help="models are saved as <save_path>/<category>/best.pdparams",
     )
     parser.add_argument(
         "--log_dir",
         type=Path,
         default=Path("logs"),
-        help="each run adds to <log_dir>/<category>.log",
+        help="each run appends its messages to <log_dir>/<category>.log",
     )
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Validate trained models: figures, curves and sheets for the test pictures of each category."""
+"""Validate trained models: metrics, curves and sheets for the test pictures of each category."""
 
 from pathlib import Path
 
@@ -18,21 +18,23 @@ def parse_options():
     parser.add_argument(
         "--model_path",
         type=Path,
-        help="checkpoint, or its folder (default: <save_path>/<category>/best.pdparams)",
+        help="checkpoint file or its folder (default: <save_path>/<category>/best.pdparams)",
     )
     parser.add_argument(
         "--save_path",
         type=Path,
         default=Path("output"),
-        help="results go to <save_path>/<category>",
+        help="results are saved in <save_path>/<category>",
     )
     add_boolean(
         parser,
         "--calibrate",
         None,
-        "keep the thresholds found in the model (default: if it was trained on this category)",
+        "save the thresholds in the model (default: only if it was trained on this category)",
     )
-    parser.add_argument("--seed", type=whole(0), default=7, help="seed of the --num_pictures draw")
+    parser.add_argument(
+        "--seed", type=whole(0), default=7, help="seed of the choice of --num_pictures"
+    )
     add_engine_options(parser)
     return parser.parse_args()
 

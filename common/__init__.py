@@ -1,1 +1,1 @@
-"""What every room may use: errors, options, files, logs. Imports nothing heavy."""
+"""Errors, options, files and logs for all packages. Imports nothing heavy."""

@@ -1,4 +1,5 @@
-"""From which scores on something is a defect: the values that a model keeps. Imports nothing."""
+"""The thresholds of a model: the scores from which something is a defect. Imports only the
+standard library."""
 
 import math
 from dataclasses import dataclass
@@ -8,13 +9,13 @@ LONGEST = 1000  # characters of `source`
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds of images and of pixels, each on the scale of its own scores.
+    """Thresholds of images and of pixels. Their scores may have different units.
 
     image_threshold : image score from which a picture is defective
     peak_threshold : maximum of an anomaly map from which a picture is defective
     pixel_threshold : score from which a pixel is defective
     normal_score : a usual score of a good pixel
-    source : what the values were found with, in words
+    source : description of the test set that the values come from
     """
 
     image_threshold: float

@@ -1,4 +1,4 @@
-"""The two ways a command may fail, and how each leaves the process.
+"""Errors that users can cause, and the exit code of each.
 
 Any other exception is a defect of the program and keeps its traceback.
 """
@@ -25,25 +25,25 @@ class UsageError(Exception):
 
 
 class WorkError(Exception):
-    """Right use, failed work: a broken file, a full disk, a bad picture. Exit code 1."""
+    """Correct use, but the work failed: a damaged file, a full disk, a bad picture. Exit code 1."""
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. Not an Exception, so that only clean-up catches it. Exit code 143."""
+    """SIGTERM arrived. Not an Exception, so that only clean-up code catches it. Exit code 143."""
 
 
 def message(error: BaseException) -> str:
-    """The text of `error` for a user of the scripts, with the option at fault in front."""
+    """The text of `error` for a user of the scripts, with the option at fault at its beginning."""
     setting = getattr(error, "setting", None)
     return str(error) if setting is None else f"--{setting}: {error}"
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Call `main` and end the process with its exit code, or with that of its error."""
+    """Call `main` and end the process with the exit code of `main` or of its error."""
     raise_on_termination()
     _open_closed_streams()
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
-        # A file name that the terminal's encoding lacks must not cost the other results.
+        # A file name that the terminal cannot encode must not stop the other results.
         sys.stdout.reconfigure(errors="backslashreplace")
     code, text = _called(main)
     if text is not None:
@@ -52,7 +52,7 @@ def run(main: Callable[[], int | None]) -> None:
 
 
 def raise_on_termination() -> None:
-    """Have SIGTERM raise Terminated, so that temporary files go; in the main thread only."""
+    """Make SIGTERM raise Terminated, so that temporary files are deleted; main thread only."""
 
     def terminate(number, frame):
         raise Terminated
@@ -62,12 +62,12 @@ def raise_on_termination() -> None:
 
 
 def printable(text: object) -> str:
-    """`text` on one line: control characters and what is no Unicode as escapes."""
+    """`text` on one line, with control characters and invalid Unicode as escapes."""
     return "".join(c if c.isprintable() else _escaped(c) for c in str(text))
 
 
 def shortened(text: str, most: int = MESSAGE_LENGTH) -> str:
-    """`text` of at most `most` characters: what is too much is cut out of its middle."""
+    """`text` with at most `most` characters: a longer one is cut in the middle."""
     if len(text) <= most:
         return text
     half = (most - 5) // 2
@@ -86,7 +86,7 @@ def _escaped(character: str) -> str:
 
 
 def _called(main: Callable[[], int | None]) -> tuple[int, str | None]:
-    """The exit code of `main`, and the error's text if it is one that users can cause."""
+    """The exit code of `main`, and the text of an error that users can cause."""
     try:
         code = main() or 0
         if sys.stdout is not None:
@@ -99,14 +99,14 @@ def _called(main: Callable[[], int | None]) -> tuple[int, str | None]:
     except ModuleNotFoundError as error:
         onnx = (error.name or "").partition(".")[0] in ("onnx", "onnxruntime", "paddle2onnx")
         needed = "requirements-onnx.txt" if onnx else "requirements.txt"
-        hint = f"pip install -r {needed}, in the environment that runs this"
+        hint = f"run pip install -r {needed} in the environment that runs this program"
         return 1, f"the package {error.name} is not installed: {hint}"
     except KeyboardInterrupt:
         return 130, "interrupted"
     except Terminated:
         return 143, "terminated"
     except BrokenPipeError:
-        _drop_stdout()  # the reader of our results (`| head`) is gone, and knows
+        _drop_stdout()  # the reader of the results (for example `| head`) has ended
         return 141, None
     except OSError as error:
         _drop_stdout()
@@ -119,9 +119,9 @@ def _line(error: BaseException) -> str:
 
 
 def _open_closed_streams() -> None:
-    """Give a process that was started with stdout or stderr closed a null device in its place.
+    """If stdout or stderr was closed at the start, open the null device in its place.
 
-    Otherwise the next file that is opened gets the descriptor, and messages are written into it.
+    Otherwise the next opened file gets this descriptor, and messages are written into that file.
     """
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
@@ -133,6 +133,6 @@ def _open_closed_streams() -> None:
 
 
 def _drop_stdout() -> None:
-    """What Python still holds for stdout must not raise a second time at exit."""
+    """Discard buffered output, so that Python does not raise the error again at exit."""
     if sys.stdout is not None and sys.stdout is sys.__stdout__:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

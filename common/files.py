@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Writes files completely or not at all."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ def save_arrays(path: Path, arrays: dict, metadata: dict[str, str]) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    # safetensors writes memory as it lies: a transposed array would come out scrambled.
+    # safetensors writes memory in its order: a transposed array would be written wrongly.
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with whole_file(path) as temporary:
         try:
@@ -38,17 +38,17 @@ def save_arrays(path: Path, arrays: dict, metadata: dict[str, str]) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to, renamed to `path` when the block ends well.
+    """A temporary file name in the folder of `path`, renamed to `path` if the block succeeds.
 
-    A kill at any moment leaves the old file or the new one. The temporary name keeps the
-    ending, by which libraries choose the format. Raises WorkError where writing fails.
+    If the process is killed, either the old or the new file is there. The temporary name has the
+    same ending, because libraries choose the format by it. Raises WorkError if writing fails.
     """
     temporary = path.with_name(f".{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
-        temporary.chmod(mode)  # some libraries make files private; the user's umask decides
+        temporary.chmod(mode)  # some libraries make files private; use the permissions of the umask
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -60,9 +60,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def writable_folder(path: Path, setting: str | None = "save_path") -> Path:
-    """Make the folder `path` and prove that files can be written there, before the work.
+    """Make the folder `path` and check that files can be written there, before the work.
 
-    UsageError of `setting` where that fails.
+    UsageError with `setting` if that fails.
     """
     probe = path / f".{secrets.token_hex(4)}.tmp"
     try:
@@ -72,17 +72,17 @@ def writable_folder(path: Path, setting: str | None = "save_path") -> Path:
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(
-            f"{path}: cannot be written ({reason}); name a folder that you may write to", setting
+            f"{path}: cannot be written ({reason}); choose a folder with write permission", setting
         ) from error
     return path
 
 
 @contextmanager
 def whole_files(folder: Path) -> Iterator[Path]:
-    """A hidden folder inside `folder` to write several files to, which belong together.
+    """A hidden folder inside `folder`, for several files that belong together.
 
-    When the block ends well they are renamed into `folder`, one after the other; otherwise none
-    of them is. Raises WorkError where writing fails.
+    If the block succeeds, the files are moved to `folder`, one after the other; otherwise none of
+    them is moved. Raises WorkError if writing fails.
     """
     try:
         temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=folder))

@@ -1,4 +1,4 @@
-"""Messages go to stderr and, for a run worth keeping, to a file; results go to stdout."""
+"""Messages go to stderr and, in training, also to a file; results go to stdout."""
 
 import logging
 import os
@@ -25,10 +25,9 @@ OURS = (
 
 
 def start_logging() -> None:
-    """Our messages of level INFO and above on stderr; warnings and above of others.
+    """Show our messages of level INFO and above on stderr, and warnings and above of libraries.
 
-    Python's own warnings (of Pillow, NumPy, Paddle) are for developers: `python -W default` shows
-    them.
+    Python warnings (of Pillow, NumPy, Paddle) are for developers: `python -W default` shows them.
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
@@ -37,20 +36,24 @@ def start_logging() -> None:
     handler.addFilter(_for_the_console)
     root = logging.getLogger()
     root.handlers = [handler]
-    for name in OURS:  # not the root: Paddle 2.6 sets that back while it converts a network
+    for (
+        name
+    ) in OURS:  # not the root logger: Paddle 2.6 resets its level while it converts a network
         logging.getLogger(name).setLevel(logging.INFO)
 
 
 @contextmanager
 def log_file(folder: Path, name: str):
-    """All messages also into `<folder>/<name>.log`, behind those of earlier runs."""
+    """Append all messages to `<folder>/<name>.log`, too."""
     path = writable_folder(folder, "log_dir") / f"{name}.log"
     if path.exists() and not path.is_file():  # opening a pipe would wait for its reader
-        raise UsageError(f"{path} is not a regular file; remove it", "log_dir")
+        raise UsageError(
+            f"{path} is not a regular file; remove it, or choose another folder", "log_dir"
+        )
     try:
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", "log_dir") from error
+        raise UsageError(f"{path}: cannot be written ({error.strerror})", "log_dir") from error
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
@@ -58,7 +61,7 @@ def log_file(folder: Path, name: str):
     except BaseException as error:
         text = message(error) or {KeyboardInterrupt: "interrupted"}.get(type(error), "terminated")
         failure = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": text}
-        handler.handle(logging.makeLogRecord(failure))  # stderr gets it from `errors.run`
+        handler.handle(logging.makeLogRecord(failure))  # `errors.run` writes it to stderr
         raise
     finally:
         logging.getLogger().removeHandler(handler)
@@ -67,14 +70,14 @@ def log_file(folder: Path, name: str):
 
 @contextmanager
 def stdout_to_stderr():
-    """What a library prints meanwhile, in C++ and in Python, is no result of ours."""
+    """Send what a library prints on stdout, in C++ and Python, to stderr: it is not a result."""
     with _redirected(1, 2), redirect_stdout(sys.stderr):
         yield
 
 
 @contextmanager
 def silent_stderr():
-    """Keep back what a library says on stderr meanwhile, and let it be heard if it fails."""
+    """Hide what a library writes to stderr; show it if the library fails."""
     with tempfile.TemporaryFile("w+", errors="backslashreplace") as kept:
         try:
             with _redirected(2, kept.fileno()), redirect_stderr(kept):
@@ -100,7 +103,7 @@ def _redirected(descriptor: int, target: int):
 
 
 class _Printable(logging.Formatter):
-    """Control characters, of file names for example, as escapes; lines stay lines."""
+    """Writes control characters (for example in file names) as escapes; line breaks stay."""
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(map(printable, super().format(record).split("\n")))
@@ -113,7 +116,7 @@ class _Console(_Printable):
 
 
 def _for_the_console(record: logging.LogRecord) -> bool:
-    """Not what is for the log file alone, nor what a bar on a terminal shows already."""
+    """False for messages for the log file only, and for progress that a bar already shows."""
     if getattr(record, "file_only", False):
         return False
     return not (getattr(record, "progress", False) and sys.stderr.isatty())

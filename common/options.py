@@ -1,4 +1,4 @@
-"""How options are declared: booleans in every usual spelling, numbers checked at the door."""
+"""Declares options: booleans in all usual spellings, and numbers with limits."""
 
 import argparse
 import math
@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action):
-        # Where the default is None, the help text itself says what happens.
+        # If the default is None, the help text itself describes the default.
         return action.help if action.default is None else super()._get_help_string(action)
 
 
@@ -66,7 +66,7 @@ def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
 
 
 def checked(function: Callable[[str], object]) -> Callable[[str], object]:
-    """A type for argparse from a function that raises ValueError: its text is the message."""
+    """A type for argparse from a function; the text of its ValueError is the message."""
 
     def convert(text: str):
         try:
@@ -105,9 +105,9 @@ def positive(text: str) -> float:
 
 
 def folder_name(text: str) -> str:
-    """A name that makes one folder, and one line of output."""
+    """A name that is one folder name and fits on one line of output."""
     if text in ("", ".", "..") or set(text) & set("/\\") or not text.isprintable():
-        raise ValueError(f"expected a plain name, got {text!r}")
+        raise ValueError(f"expected a name without slashes or control characters, got {text!r}")
     if len(text.encode()) > 200:
         raise ValueError(f"expected a name of at most 200 bytes, got {len(text.encode())}")
     return text

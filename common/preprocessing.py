@@ -1,20 +1,21 @@
-"""How a picture becomes the network's input: the values alone. Imports nothing.
+"""The values of preprocessing: picture → input of the network. Imports only the standard library.
 
-`datasets.transforms` applies them; a model's record keeps them, so that scoring repeats training.
+`datasets.transforms` applies them. A model's record stores them, so that scoring uses the same
+preprocessing as training.
 """
 
 import math
 from dataclasses import dataclass
 
-SMALLEST, LARGEST = 32, 16384  # pixels of a side that a network is given
+SMALLEST, LARGEST = 32, 16384  # pixels per side of the network's input
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Picture → float32 [3,H,W]. Raises ValueError where a value cannot be meant.
+    """Picture → float32 [3,H,W]. Raises ValueError if a value makes no sense.
 
-    resize : the shorter side in pixels (the other keeps the aspect), or (height, width)
-    crop : (height, width) cut from the middle of what resizing leaves
+    resize : shorter side in pixels (the aspect ratio is kept), or (height, width)
+    crop : (height, width) of the part that is cut from the middle of the resized picture
     mean, std : of the three channels of [0,1] RGB (ImageNet's)
     """
 
@@ -31,7 +32,9 @@ class Preprocessing:
                     f"{name} {_size(sides)}: expected {SMALLEST} to {LARGEST} pixels per side"
                 )
         if self.crop[0] > whole[0] or self.crop[1] > whole[1]:
-            raise ValueError(f"crop {_size(self.crop)} is larger than resize {_size(whole)} leaves")
+            raise ValueError(
+                f"crop {_size(self.crop)} is larger than the resized picture, {_size(whole)}"
+            )
         if not all(math.isfinite(value) and abs(value) < 100 for value in self.mean):
             raise ValueError(f"mean {self.mean}: expected numbers near 0.5")
         if not all(1e-3 < value < 1e3 for value in self.std):

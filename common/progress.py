@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log."""
+"""Shows progress of long work: a bar on a terminal, plain lines in a log."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 def progress(batches: Iterable[T], total: int, what: str, size=len) -> Iterator[T]:
-    """Pass `batches` on and show how many of `total` pictures are done, how fast, how long yet.
+    """Yield `batches`; show how many of `total` pictures are done, the speed and the time left.
 
     `size(batch)` is the number of pictures in a batch.
     """

@@ -1,4 +1,4 @@
-"""Where the time of a run goes, phase by phase."""
+"""Measures the time of each phase of a run."""
 
 import sys
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Phases:
-    """Seconds by phase, in the order in which phases first appear. Threads may share it."""
+    """Seconds per phase, in the order in which phases first appear. Threads can share it."""
 
     def __init__(self):
         self.seconds: dict[str, float] = {}
@@ -27,17 +27,17 @@ class Phases:
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def take(self) -> dict[str, float]:
-        """The seconds so far; counting starts again."""
+        """The seconds until now; counting starts again at 0."""
         with self._lock:
             seconds, self.seconds = self.seconds, {}
         return seconds
 
 
-phase = Phases()  # one for the process: phases are a property of the run, not of an object
+phase = Phases()  # one for the process: phases belong to the run, not to an object
 
 
 def peak_memory() -> int | None:
-    """The most bytes that this process ever held, None where the system does not tell."""
+    """Peak memory of this process in bytes; None if the system does not report it."""
     try:
         import resource
     except ModuleNotFoundError:  # not a Unix

@@ -1,4 +1,4 @@
-"""Judges pictures with a trained or an exported model:
+"""Judges pictures with a trained or exported model:
 
 from inspection import Inspector
 

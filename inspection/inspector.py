@@ -1,4 +1,4 @@
-"""Pictures in, judgements out. Knows nothing of options, printing or folders of results."""
+"""Judges pictures. Independent of options, printing and result folders."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -21,18 +21,17 @@ CHECKPOINT_FILE = "best.pdparams"
 
 
 class Inspector:
-    """Judges pictures by a model; make one with `open`, `open_checkpoint` or `open_exported`.
+    """Judges pictures with a model; made by `open`, `open_checkpoint` or `open_exported`.
 
     The model's record is read and checked at once. The detector is opened when it is first needed
-    (so that pictures decode meanwhile), or by `load`.
+    (so that pictures can be decoded at the same time), or by `load`.
 
     Attributes
     ----------
     record : models.record.Record
-    threshold : image score from which a picture is defective, None where none is known; it may be
-        set to another one
-    batch_size : pictures that are scored at a time
-    workers : threads that decode; 0 decodes between batches
+    threshold : image score from which a picture is defective, or None; may be changed
+    batch_size : pictures per batch
+    workers : threads that decode pictures; 0 decodes between batches
     """
 
     def __init__(
@@ -53,10 +52,10 @@ class Inspector:
 
     @classmethod
     def open(cls, path: str | Path, engine: Engine | None = None, **settings) -> "Inspector":
-        """By a checkpoint, by its folder, by an exported graph or by the folder of one.
+        """Open a checkpoint, its folder, an exported graph or its folder.
 
-        Where a folder has both, the checkpoint is used. `settings`: batch_size, workers,
-        max_pixels. Raises UsageError where there is no model, WorkError where it is damaged.
+        If a folder has a checkpoint and an export, the checkpoint is used. `settings`: batch_size,
+        workers, max_pixels. Raises UsageError if there is no model, WorkError if it is damaged.
         """
         path = Path(path)
         if path.suffix in GRAPHS:
@@ -67,11 +66,11 @@ class Inspector:
             return cls.open_checkpoint(path / CHECKPOINT_FILE, engine, **settings)
         if (path / "distribution").exists():
             return cls.open_exported(ExportedFiles.within(path), engine, **settings)
-        raise UsageError(f"{path}: neither {CHECKPOINT_FILE} nor exported files in it")
+        raise UsageError(f"{path}: this folder has neither {CHECKPOINT_FILE} nor an exported model")
 
     @classmethod
     def open_checkpoint(cls, path: Path, engine: Engine | None = None, **settings) -> "Inspector":
-        """By a file that `train.py` wrote; see `open`."""
+        """Open a file that `train.py` wrote; see `open`."""
 
         def open_detector(batch_size: int) -> Detector:
             return load_detector(path, engine, batch_size)
@@ -82,7 +81,7 @@ class Inspector:
     def open_exported(
         cls, files: ExportedFiles, engine: Engine | None = None, **settings
     ) -> "Inspector":
-        """By files that `export_model.py` wrote; see `open`."""
+        """Open files that `export_model.py` wrote; see `open`."""
 
         def open_detector(batch_size: int) -> Detector:
             return open_exported(files, engine, batch_size)
@@ -95,7 +94,7 @@ class Inspector:
         return self._open_detector(self.batch_size)
 
     def load(self) -> "Inspector":
-        """Open the detector now; raises as `open` does."""
+        """Open the detector now; raises the same errors as `open`."""
         _ = self.detector
         return self
 
@@ -105,10 +104,10 @@ class Inspector:
         skipped: list[BadPictureError] | None = None,
         timed=None,
     ) -> Iterator[Judgement]:
-        """Judge `pictures` in their order, any number of them, a batch at a time.
+        """Judge any number of `pictures` in their order, batch by batch.
 
-        A picture that does not decode raises BadPictureError, or with a list `skipped` is left out
-        and its error added to the list. `timed` (benchmarks.autolog) takes the times of the steps.
+        A picture that cannot be read raises BadPictureError. With a list `skipped`, it is skipped
+        and its error is added to the list. `timed` (benchmarks.autolog) measures the steps.
         """
         samples = (Sample(picture) for picture in pictures)
         loader = Loader(

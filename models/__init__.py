@@ -1,4 +1,4 @@
-"""Detectors: frozen features, a head per method, and the files that hold them.
+"""Detectors: frozen features, one head per method, and model files.
 
 `models.factory` makes detectors. Importing this package or `models.factory` imports no Paddle.
 """

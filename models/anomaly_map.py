@@ -1,7 +1,7 @@
 """Patch scores → picture-sized anomaly map (Defard et al. 2020, section 3.3).
 
 Bilinear upsampling and Gaussian smoothing are both linear and separable, so the two steps
-together are one small matrix on each side: map = A_h · scores · A_wᵀ, with A = G·U.
+together are one small matrix on each side of the scores: map = A_h · scores · A_wᵀ, with A = G·U.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ class AnomalyMap:
 
 
 def image_scores(maps: np.ndarray) -> np.ndarray:
-    """A picture is as anomalous as its worst place: [B,H,W] → [B]."""
+    """The image score is the maximum of the map: [B,H,W] → [B]."""
     return maps.max(axis=(1, 2))
 
 

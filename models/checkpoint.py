@@ -1,6 +1,7 @@
-"""Files with all that scoring needs. Written whole or not at all; never execute code.
+"""Model files: everything that scoring needs. Reading them never executes code.
 
-The container is safetensors: arrays, and beside them a record as JSON.
+The format is safetensors: arrays, and a record as JSON in the metadata. A file is written
+completely or not at all.
 """
 
 import dataclasses
@@ -16,16 +17,16 @@ from common.files import save_arrays
 from models.device import total_memory
 from models.record import Record, RecordError, decode, encode, header
 
-DTYPES = ("F32", "F16", "I64")  # what the arrays of a model may be
+DTYPES = ("F32", "F16", "I64")  # allowed types of the arrays of a model
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file, told apart by the record's `format` and `version`."""
+    """A kind of model file, identified by the record's `format` and `version`."""
 
     name: str
     version: int
-    source: str  # where a missing one comes from
+    source: str  # which script writes such a file
     remedy: str
 
     @property
@@ -42,13 +43,13 @@ DISTRIBUTION = Kind(
 def save(
     path: Path, arrays: dict[str, np.ndarray], record: Record, kind: Kind = CHECKPOINT
 ) -> None:
-    """Write `arrays` and `record` to `path`, leaving what was there whole until the end."""
+    """Write `arrays` and `record` to `path`. An old file stays until the new one is complete."""
     record = dataclasses.replace(record, arrays_sha256=arrays_digest(arrays))
     save_arrays(Path(path), arrays, {"record": encode(record, kind.format, kind.version)})
 
 
 def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 of names, types, shapes and numbers of `arrays`."""
+    """SHA-256 of the names, types, shapes and values of `arrays`."""
     found = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -66,37 +67,37 @@ def identity(path: Path) -> tuple[int, int, int]:
 def load(path: Path, kind: Kind = CHECKPOINT) -> tuple[dict[str, np.ndarray], Record]:
     """The arrays and the record of `path`.
 
-    Raises UsageError where there is no file, WorkError where it is truncated, damaged, not of this
+    Raises UsageError if there is no such file, WorkError if it is truncated, damaged, not of this
     `kind`, or of another format version.
     """
     with _opened(path, kind) as file:
         record = _record(path, file.metadata(), kind)
-        names = file.keys()  # noqa: SIM118 - it is no dict
+        names = file.keys()  # noqa: SIM118 - not a dict
         _require_readable(path, {name: file.get_slice(name) for name in names}, kind)
         arrays = {name: file.get_tensor(name) for name in names}
     if arrays_digest(arrays) != record.arrays_sha256:
-        raise damaged(path, "its arrays are not those that were written", kind)
+        raise damaged(path, "its arrays changed after they were written", kind)
     floats = {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
     if wrong := [name for name, array in floats.items() if not np.isfinite(array).all()]:
-        raise damaged(path, f"not finite: {listed(wrong)}", kind)
+        raise damaged(path, f"arrays with values that are not finite: {listed(wrong)}", kind)
     return arrays, record
 
 
 def load_record(path: Path, kind: Kind = CHECKPOINT) -> Record:
-    """The record of `path` alone, without its arrays; raises as `load` does."""
+    """Only the record of `path`, without the arrays; raises the same errors as `load`."""
     with _opened(path, kind) as file:
         return _record(path, file.metadata(), kind)
 
 
 def damaged(path: Path, reason: object, kind: Kind) -> WorkError:
     return WorkError(
-        f"{path}: a damaged {kind.name} ({shortened(str(reason), 300)}); {kind.remedy}"
+        f"{path}: this {kind.name} is damaged ({shortened(str(reason), 300)}); {kind.remedy}"
     )
 
 
 @contextmanager
 def reading(path: Path, kind: Kind = CHECKPOINT):
-    """Turns what a detector cannot use of a file's arrays into an error that names the file."""
+    """Turns errors about missing or wrong arrays into an error that names the file."""
     try:
         yield
     except KeyError as error:
@@ -107,12 +108,12 @@ def reading(path: Path, kind: Kind = CHECKPOINT):
 
 @contextmanager
 def _opened(path: Path, kind: Kind):
-    """An open safetensors file; errors name the file and the remedy."""
+    """Opens a safetensors file; errors name the file and the remedy."""
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise UsageError(f"{path}: no such {kind.name}; {kind.source}")
-    Path(path).open("rb").close()  # safetensors does not say whether it may be read
+        raise UsageError(f"{path}: no such {kind.name} file; {kind.source}")
+    Path(path).open("rb").close()  # safetensors does not report missing read permission
     try:
         with safe_open(path, framework="numpy") as file:
             yield file
@@ -124,15 +125,15 @@ def _opened(path: Path, kind: Kind):
 
 
 def _require_readable(path: Path, slices: dict, kind: Kind) -> None:
-    """Check types and sizes of the arrays before any is read."""
+    """Check the types and sizes of the arrays before they are read."""
     odd = sorted({piece.get_dtype() for piece in slices.values()} - set(DTYPES))
     if odd:
-        raise damaged(path, f"arrays of type {', '.join(odd)}", kind)
+        raise damaged(path, f"arrays of type {', '.join(odd)}; expected {', '.join(DTYPES)}", kind)
     size, there = Path(path).stat().st_size, total_memory()
     if there is not None and 2 * size > there:
         raise WorkError(
-            f"{path}: {size / 1e9:.1f} GB of arrays need {2 * size / 1e9:.1f} GB of memory, the "
-            f"machine has {there / 1e9:.1f} GB"
+            f"{path}: {size / 1e9:.1f} GB of arrays need {2 * size / 1e9:.1f} GB of memory, "
+            f"but this machine has {there / 1e9:.1f} GB"
         )
 
 
@@ -146,8 +147,8 @@ def _record(path: Path, metadata: dict | None, kind: Kind) -> Record:
         raise WorkError(f"{path}: a safetensors file, but not a {kind.name} of this project")
     if version != kind.version:
         raise WorkError(
-            f"{path}: {kind.name} format version {shortened(repr(version), 20)}, this program "
-            f"reads version {kind.version}; {kind.remedy}"
+            f"{path}: {kind.name} of format version {shortened(repr(version), 20)}, but this "
+            f"program reads version {kind.version}; {kind.remedy}"
         )
     try:
         return decode(text)

@@ -1,4 +1,4 @@
-"""Exported files: a graph, its parameters, and the distribution that belongs to them."""
+"""Opens exported files: a graph, its parameters, and their distribution."""
 
 import shutil
 import tempfile
@@ -19,17 +19,17 @@ from models.engine import Engine
 from models.features import GraphFeatures
 from models.record import ExportedGraph, Record
 
-GRAPHS = (".json", ".pdmodel", ".onnx")  # as Paddle 3, Paddle 2 and paddle2onnx write them
+GRAPHS = (".json", ".pdmodel", ".onnx")  # written by Paddle 3, Paddle 2 and paddle2onnx
 
-# How far the probe picture's embedding and map may be off, of their norms: coarse arithmetic
-# (bfloat16, a float16 distribution) stays within it.
+# Largest relative error (by norm) of the probe picture's embedding and map. Errors of bfloat16 and
+# of a float16 distribution are smaller.
 PROBE_TOLERANCE = 0.05
-PROBE_POINTS = 8  # of the map, along each side
+PROBE_POINTS = 8  # points of the map along each side
 
 
 @dataclass(frozen=True)
 class ExportedFiles:
-    """Paths of what was exported; `params` is None for ONNX, whose graph holds them."""
+    """Paths of exported files; `params` is None for ONNX, whose graph contains the parameters."""
 
     model: Path
     params: Path | None
@@ -39,19 +39,19 @@ class ExportedFiles:
     def beside(
         cls, model: Path, params: Path | None = None, distribution: Path | None = None
     ) -> "ExportedFiles":
-        """What is not given lies beside `model` under its usual name."""
+        """Files that are not given are next to `model`, with their usual names."""
         params = None if model.suffix == ".onnx" else params or model.with_suffix(".pdiparams")
         return cls(model, params, distribution or model.parent / "distribution")
 
     @classmethod
     def within(cls, folder: Path) -> "ExportedFiles":
-        """Those of `folder`; UsageError where it has no graph."""
+        """The files in `folder`; UsageError if it has no graph."""
         candidates = [folder / f"model{suffix}" for suffix in GRAPHS]
         model = next((path for path in candidates if path.exists()), None)
         if model is None:
             raise UsageError(
-                f"{folder}: no model.json, model.pdmodel or model.onnx in it; export_model.py "
-                "writes them"
+                f"{folder}: this folder has no model.json, model.pdmodel or model.onnx; "
+                "export_model.py writes one"
             )
         return cls.beside(model)
 
@@ -61,8 +61,8 @@ def open_exported(
 ) -> Detector:
     """The detector of exported `files`, ready to score `batch_size` pictures at a time.
 
-    Raises UsageError where the machine lacks what `engine` asks for, WorkError where a file is
-    damaged or the files do not belong together.
+    Raises UsageError if this machine does not support `engine`, WorkError if a file is damaged or
+    the files do not belong together.
     """
     path = files.distribution
     factory.check_record_memory(checkpoint.load_record(path, DISTRIBUTION), path, batch_size)
@@ -85,9 +85,9 @@ def open_exported(
 
 
 def probe(size: tuple[int, int]) -> np.ndarray:
-    """A picture that shows whether a graph computes what it should: [1,3,H,W].
+    """A test picture for checking the output of a graph: [1,3,H,W].
 
-    Waves of another length and direction in each channel, so that many features respond.
+    Each channel has waves of another length and direction, so that many features are active.
     """
     rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
     waves = [np.sin(rows / a + columns / b) for a, b in ((3, 7), (11, 5), (2, 19))]
@@ -107,26 +107,26 @@ def probed_embedding(embedding: np.ndarray) -> np.ndarray:
 
 
 def _verified(files: ExportedFiles, record: Record) -> ExportedGraph:
-    """Which of the record's graphs the files are, by their digests.
+    """The entry in the record for these files, found by their SHA-256.
 
-    Paddle ends the process on some damaged files and reads others without a word.
+    Paddle ends the process on some damaged files and reads others without an error.
     """
     model = sha256(files.model)
     graph = next((graph for graph in record.exported.graphs if graph.model == model), None)
     if graph is None:
-        raise _unfit(files, "the graph is damaged, or of another export")
+        raise _unfit(files, "the graph is damaged, or from another export")
     if files.params is not None and sha256(files.params) != graph.params:
         raise WorkError(
-            f"{files.params}: damaged, or of another graph than {files.model}; "
-            "export them again with export_model.py"
+            f"{files.params}: these parameters are damaged, or from another export than "
+            f"{files.model}; export both again with export_model.py"
         )
     return graph
 
 
 def _require_same_precision(model: Path, graph: ExportedGraph, engine: Engine) -> None:
-    """Paddle would run either kind of graph in float32 without a message."""
+    """If precision and graph did not match, Paddle would run in float32 without a message."""
     if graph.int8 != (engine.precision == "int8"):
-        what = "an int8 graph, which needs precision int8" if graph.int8 else "no int8 graph"
+        what = "an int8 graph; use int8" if graph.int8 else "not an int8 graph; use fp32"
         raise UsageError(f"{engine.precision}: {model} is {what}", "precision")
 
 
@@ -143,7 +143,7 @@ def _open(files: ExportedFiles, engine: Engine, size: tuple[int, int]):
 
 @contextmanager
 def _utf8(files: ExportedFiles) -> Iterator[tuple[Path, Path]]:
-    """Paths of the graph that Paddle can take: it needs UTF-8, so others are copied."""
+    """Paths that Paddle can open: files whose paths are not valid UTF-8 are copied."""
     from models.static_graph import is_utf8
 
     if is_utf8(files.model) and is_utf8(files.params):
@@ -157,16 +157,16 @@ def _utf8(files: ExportedFiles) -> Iterator[tuple[Path, Path]]:
 
 
 def _answers(files: ExportedFiles, predictor, graph: ExportedGraph, record: Record) -> list:
-    """The graph's outputs for the probe picture, of the right shapes."""
+    """The graph's outputs for the probe picture; WorkError if their shapes are wrong."""
     size = record.size
     try:
         outputs = predictor(probe(size))
     except (RuntimeError, ValueError, OSError, SystemError) as error:
-        raise _unfit(files, f"pictures of {size[0]}×{size[1]} fail: {error}") from error
+        raise _unfit(files, f"it cannot run on pictures of {size[0]}×{size[1]}: {error}") from error
     h, w = record.features.stages[0][1]
     expected = [(1, *size), (1,)] if graph.fused else [(1, record.features.dims, h, w)]
     if (shapes := [output.shape for output in outputs]) != expected:
-        raise _unfit(files, f"the graph gives {shapes}, not {expected}")
+        raise _unfit(files, f"the graph has outputs of shapes {shapes}, expected {expected}")
     return outputs
 
 
@@ -177,14 +177,17 @@ def _check_probe(files: ExportedFiles, detector: Detector, outputs: list[np.ndar
     found["map"] = probed_map(detector.judge(detector.features.maps(outputs))), exported.probe_map
     for name, (values, expected) in found.items():
         if len(values) != len(expected):
-            raise _unfit(files, f"the probe picture's {name} has {len(values)} values")
+            raise _unfit(
+                files,
+                f"the {name} of the probe picture has {len(values)} values, not {len(expected)}",
+            )
         off = np.linalg.norm(values - np.array(expected)) / np.linalg.norm(expected)
         if not off <= PROBE_TOLERANCE:
-            raise _unfit(files, f"the probe picture's {name} is off by {100 * off:.0f} %")
+            raise _unfit(files, f"the {name} of the probe picture is wrong by {100 * off:.0f} %")
 
 
 def _unfit(files: ExportedFiles, reason: str) -> WorkError:
     return WorkError(
         f"{files.distribution} does not fit the graph {files.model}: {reason}; "
-        "export both in one run of export_model.py"
+        "export both together with export_model.py"
     )

@@ -1,4 +1,4 @@
-"""A detector: features and a head, whatever the method."""
+"""A detector: features and the head of a method."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -24,15 +24,15 @@ class Scores:
 
 
 class Detector:
-    """Pictures → features → head → anomaly map. It learns by `fit` and answers by `score`.
+    """Pictures → features → head → anomaly map. `fit` learns, `score` computes scores.
 
     Parameters
     ----------
-    features : callable, pictures → stage maps (models.features); a fused graph gives the anomaly
-        maps [B,H,W] and image scores [B] themselves
-    head : of the method, or None where the graph is fused
+    features : callable, pictures → stage maps (models.features); for a fused graph, pictures →
+        anomaly maps [B,H,W] and image scores [B]
+    head : of the method, or None for a fused graph
     record : Record
-    name : in messages, for example the file that it came from
+    name : for messages, for example the path of the model file
     """
 
     def __init__(self, features, head: Head | None, record: Record, name: str = "the model"):
@@ -47,7 +47,7 @@ class Detector:
     def fit(self, batches: Iterable[np.ndarray]) -> None:
         """Learn from normal pictures, float32 [B,3,H,W] per batch, in one pass.
 
-        UsageError where there are too few, WorkError where their features cannot be used.
+        UsageError if there are too few pictures, WorkError if their features cannot be used.
         """
         n = 0
         for images in batches:
@@ -56,25 +56,27 @@ class Detector:
             with phase("statistics"):
                 self.head.update(maps)
         if n == 0:
-            raise UsageError("there are no pictures to learn from")
+            raise UsageError("there are no training pictures")
         try:
             with phase("inversion"):
                 self.head.finish()
         except WorkError as error:
             weights = self.record.features.weights.name
-            raise WorkError(f"{error}; are {weights} the right weights?") from error
+            raise WorkError(
+                f"{error}; check that the weights {weights} belong to this backbone"
+            ) from error
         self.record = replace(
             self.record, pictures=n, settings=self.head.settings, unit=self.head.unit
         )
 
     def score(self, images: np.ndarray) -> Scores:
-        """Scores of pictures float32 [B,3,H,W]; each depends on its picture alone."""
+        """Scores of pictures float32 [B,3,H,W]; each score depends only on its picture."""
         maps = self._maps(images)
         with phase("scoring"):
             return self.judge(maps)
 
     def judge(self, maps: list[np.ndarray]) -> Scores:
-        """Scores from what the features gave; WorkError where they are not finite."""
+        """Scores from the outputs of `features`; WorkError if scores are not finite."""
         if self.head is None:
             anomaly_maps, image = maps
         else:
@@ -82,7 +84,7 @@ class Detector:
             anomaly_maps = self.to_map(patches)
             image = image_scores(anomaly_maps) if image is None else image
         if not (np.isfinite(image).all() and np.isfinite(anomaly_maps).all()):
-            raise WorkError(f"{self.name}: the scores are not finite; train it again")
+            raise WorkError(f"{self.name}: the scores are not finite; train the model again")
         return Scores(image, anomaly_maps)
 
     def _maps(self, images: np.ndarray) -> list[np.ndarray]:
@@ -95,5 +97,5 @@ class Detector:
             return self.features(images)
 
     def arrays(self, dtype: str = "float32") -> dict[str, np.ndarray]:
-        """What a checkpoint keeps of a fitted detector, beside its record."""
+        """The arrays that a checkpoint stores of a fitted detector, in addition to its record."""
         return {**self.features.arrays(), **self.head.arrays(dtype)}

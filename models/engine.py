@@ -1,4 +1,4 @@
-"""How graphs are run: device, precision, threads. Imports Paddle only to look for devices."""
+"""Settings for running graphs: device, precision, threads. Imports Paddle only to find devices."""
 
 from dataclasses import dataclass, replace
 
@@ -8,17 +8,17 @@ from models.device import choose_device
 
 @dataclass(frozen=True)
 class Engine:
-    """How a graph is run; `resolve` it once before it is used.
+    """Settings for running a graph; call `resolve` once before use.
 
     device : auto, cpu, gpu or gpu:N
-    precision : one of models.device.PRECISIONS: bf16 where the processor has it, fp16 on a GPU;
-        or int8, of quantised graphs on a CPU
-    threads : of the CPU; None for one per processor
-    gpu_memory : megabytes to begin with
+    precision : one of models.device.PRECISIONS (bf16 if the processor supports it, fp16 on a GPU),
+        or int8 for quantised graphs on a CPU
+    threads : on a CPU; None for one per processor
+    gpu_memory : initial GPU memory in megabytes
     ir_optim : whether Paddle optimises the graph
-    mkldnn : whether a CPU runs it with oneDNN
-    tensorrt_batch : the largest batch that TensorRT prepares for; 0 runs without TensorRT
-    static : False runs the layers one by one (dygraph), which is slow, for comparison
+    mkldnn : whether a CPU uses oneDNN
+    tensorrt_batch : largest batch for TensorRT; 0 runs without TensorRT
+    static : False runs the layers one by one (dygraph), which is slower; for comparison
     """
 
     device: str = "auto"
@@ -32,21 +32,21 @@ class Engine:
 
     @property
     def on_cpu(self) -> bool:
-        """ValueError where the engine is not resolved."""
+        """Whether the device is the CPU; ValueError unless the engine is resolved."""
         if self.device == "auto":
             raise ValueError("this engine is not resolved: its device is not known")
         return self.device == "cpu"
 
     def resolve(self) -> "Engine":
-        """This engine with its device found; UsageError where the machine lacks what it asks for.
+        """This engine with the device chosen; UsageError if this machine does not support it.
 
-        An engine that is resolved already stays as it is.
+        An engine that is already resolved does not change.
         """
         engine = replace(self, device=choose_device(self.device))
         if not engine.static and engine.precision != "fp32":
             raise UsageError(
-                f"layer by layer the network computes in fp32 only, not in {engine.precision}; "
-                "use a static graph or fp32",
+                f"without a static graph the network runs only in fp32, not in {engine.precision}; "
+                "use a static graph, or fp32",
                 "to_static",
             )
         if engine.on_cpu:
@@ -57,16 +57,18 @@ class Engine:
 
     def _require_cpu(self) -> None:
         if self.tensorrt_batch:
-            raise UsageError("TensorRT needs a GPU; run on a GPU or without it", "use_tensorrt")
+            raise UsageError(
+                "TensorRT needs a GPU; run on a GPU, or without TensorRT", "use_tensorrt"
+            )
         if self.precision == "fp16":
             raise UsageError("fp16 needs a GPU; on a CPU use bf16 or fp32", "precision")
         if self.precision == "bf16" and not has_bfloat16():
             raise UsageError(
-                "bf16: this processor has no bfloat16 arithmetic (AVX512_BF16); use fp32",
+                "bf16: this processor does not support bfloat16 (AVX512_BF16); use fp32",
                 "precision",
             )
         if self.precision == "bf16" and not self.mkldnn:
-            raise UsageError("bf16 needs oneDNN; switch oneDNN on or use fp32", "precision")
+            raise UsageError("bf16 needs oneDNN; enable oneDNN, or use fp32", "precision")
         if self.precision == "int8" and not (self.mkldnn and has_int8()):
             raise UsageError(
                 "int8 needs oneDNN and a processor with AVX2; use fp32",
@@ -75,14 +77,14 @@ class Engine:
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor computes with bfloat16, and Paddle with it."""
+    """Whether this processor and Paddle support bfloat16."""
     from paddle.base import core
 
     return bool(core.supports_bfloat16_fast_performance())
 
 
 def has_int8() -> bool:
-    """Whether oneDNN computes with int8 on this processor."""
+    """Whether oneDNN supports int8 on this processor."""
     from paddle.base import core
 
     return bool(core.supports_int8())

@@ -1,4 +1,4 @@
-"""Writes a trained detector as static graphs and a distribution."""
+"""Exports a trained detector as static graphs and a distribution."""
 
 import importlib
 import inspect
@@ -28,10 +28,10 @@ from models.static_graph import paddle_folder, save_graph
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE = 1e-3  # of an output's range: what other kernels may change
+TOLERANCE = 1e-3  # of an output's range: differences between kernels are smaller
 INT8_TOLERANCE = 0.2  # of the embeddings' norm; 0.05 or less is usual
 OURS = {f"{graph}{suffix}" for graph in ("model", "fused") for suffix in (*GRAPHS, ".pdiparams")}
-OPSET = 13  # of ONNX: the oldest that has every operator of these graphs
+OPSET = 13  # of ONNX: the oldest version that has all operators of these graphs
 CPU = Engine(device="cpu")
 
 
@@ -43,15 +43,15 @@ def export(
     dtype: str = "float32",
     sample: np.ndarray | None = None,
 ) -> list[Path]:
-    """Write the graphs and the `distribution` of `detector` to `folder`; the files' paths.
+    """Write the graphs and the `distribution` of `detector` to `folder`; returns their paths.
 
-    Every graph is run once beside the layers it was made from before it is moved to `folder`;
-    WorkError where they disagree. All files are renamed to their names together. `sample`: good
-    pictures, float32 [B,3,H,W] normalised; with them the graph is quantised to int8.
+    Every graph is run once and compared with its layers before the files are moved to `folder`
+    together; WorkError if they differ. `sample`: good sample pictures, normalised float32
+    [B,3,H,W]; if given, the graph is quantised to int8.
     """
     paddle.set_device("cpu")
     if onnx:
-        importlib.import_module("paddle2onnx")  # where it is missing, fail before the work
+        importlib.import_module("paddle2onnx")  # if it is not installed, fail before the work
     layers = {"model": _embedding(detector)} | ({"fused": _fused(detector)} if fused else {})
     size, graphs = detector.size, []
     with whole_files(folder) as temporary:
@@ -61,7 +61,7 @@ def export(
                 pair = save_graph(layer, size, place / name)
                 _check(pair[0].name, expected, open_predictor(*pair, CPU, size)(probe(size)))
                 if sample is not None:
-                    # Another processor must answer the probe as this graph does, not as float32.
+                    # infer.py compares with the outputs of this int8 graph, not of float32.
                     expected = _to_int8(*pair, size, sample)
                 if name == "model":
                     embedding = expected[0]
@@ -77,13 +77,13 @@ def export(
         checkpoint.save(path, detector.head.arrays(dtype), record, DISTRIBUTION)
         written = {path.name for path in temporary.iterdir()}
     for name in OURS - written:
-        # Files of an earlier export would not fit the distribution beside them any more.
+        # Files of an earlier export do not belong to the new distribution.
         (folder / name).unlink(missing_ok=True)
     return [folder / name for name in sorted(written)]
 
 
 def _features(detector: Detector) -> paddle.nn.Layer:
-    """The features' layer with a network of its own: Paddle 2.6 converts a layer once only."""
+    """The features' layer with a new network: Paddle 2.6 can convert a layer only once."""
     net = blank_network(detector.record)
     network.set_weights(net, network.get_weights(detector.features.network))
     return detector.features.layer(net)
@@ -96,7 +96,9 @@ def _embedding(detector: Detector) -> Embedding:
 def _fused(detector: Detector) -> Fused:
     head = detector.head.layer()
     if head is None:
-        raise UsageError(f"{detector.record.method} has no fused graph", "fused")
+        raise UsageError(
+            f"the method {detector.record.method} has no fused graph; omit --fused", "fused"
+        )
     return Fused(_features(detector), head, detector.to_map)
 
 
@@ -107,18 +109,22 @@ def _outputs(layer, images: np.ndarray) -> list[np.ndarray]:
 
 
 def _check(name: str, expected: list[np.ndarray], found: list[np.ndarray]) -> None:
-    """WorkError where a graph does not give what was expected."""
+    """WorkError if the outputs of a graph differ from the expected ones."""
     for ours, theirs in zip(expected, found, strict=True):
         if ours.shape != theirs.shape:
-            raise WorkError(f"{name}: the exported graph gives {theirs.shape}, not {ours.shape}")
+            raise WorkError(
+                f"{name}: the exported graph has output {theirs.shape}, expected {ours.shape}"
+            )
         off = float(np.abs(ours - theirs).max() / max(np.ptp(ours), np.abs(ours).max()))
         if not off < TOLERANCE:
-            raise WorkError(f"{name}: the exported graph is off by {off:.2g} of its range")
-        logger.info("%s: checked, off by %.1g of its range", name, off)
+            raise WorkError(
+                f"{name}: the exported graph differs from the network by {off:.2g} of its range"
+            )
+        logger.info("%s: checked, differs from the network by %.1g of its range", name, off)
 
 
 def _to_int8(model: Path, params: Path, size: tuple[int, int], images: np.ndarray) -> list:
-    """Quantise in place; the probe's outputs. WorkError where those of `images` change too much."""
+    """Quantise in place; the probe's outputs. WorkError if those of `images` change too much."""
     from models.quantization import quantize
 
     engine = replace(CPU, precision="int8").resolve()
@@ -127,18 +133,21 @@ def _to_int8(model: Path, params: Path, size: tuple[int, int], images: np.ndarra
     predictor = open_predictor(model, params, engine, size)
     off = float(np.linalg.norm(predictor(images[:8])[0] - before) / np.linalg.norm(before))
     if not off < INT8_TOLERANCE:
-        raise WorkError(f"{model.name}: int8 changes the embeddings by {100 * off:.0f} %")
-    logger.info("%s: int8, which changes the embeddings by %.1f %%", model.name, 100 * off)
+        raise WorkError(
+            f"{model.name}: int8 changes the embeddings by {100 * off:.0f} %, more than "
+            f"{100 * INT8_TOLERANCE:.0f} %; export without --quantize"
+        )
+    logger.info("%s: int8 changes the embeddings by %.1f %%", model.name, 100 * off)
     return predictor(probe(size))
 
 
 def _to_onnx(model: Path, params: Path, size: tuple[int, int], expected: list) -> Path:
-    """The same graph as `.onnx`, checked, in place of Paddle's files."""
+    """Convert the graph to `.onnx`, check it, and delete Paddle's files."""
     paddle2onnx = importlib.import_module("paddle2onnx")
     target = model.with_suffix(".onnx")
     options = {"opset_version": OPSET}
     if "optimize_tool" in inspect.signature(paddle2onnx.export).parameters:
-        # Its optimisers would install packages; ONNX Runtime optimises by itself.
+        # Its optimisers would install packages; ONNX Runtime optimises the graph itself.
         options["optimize_tool"] = "None"
     with stdout_to_stderr():
         paddle2onnx.export(str(model), str(params), str(target), **options)

@@ -1,4 +1,4 @@
-"""Makes detectors: new ones, from checkpoints, from exported files. Imports Paddle on use only."""
+"""Makes detectors, new or from files. Imports Paddle only when a function needs it."""
 
 import logging
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from models.record import DEFAULT_CATEGORY, FeatureRecord, Record, Variant, Weig
 
 logger = logging.getLogger(__name__)
 
-SEED = 7  # of the draw of channels, where none is given
+SEED = 7  # default seed of the random choice of channels
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A detector to be built, with every default filled in. Make it by `plan`."""
+    """A detector to be built, with all defaults filled in. Made by `plan`."""
 
     method: str
     settings: Any
@@ -53,18 +53,19 @@ def plan(
     category: str = DEFAULT_CATEGORY,
     batch_size: int = 32,
 ) -> Plan:
-    """What is to be built. None for a parameter is its default.
+    """Settings of a detector to be built. None means the default.
+
 
     Parameters
     ----------
     method : one of models.methods.METHODS, with its `settings`
     pretrained_backbone : weights: a file, auto (None), embedded or random
-    layers : what the features are made of; `dims` of their channels are kept, drawn by `seed`, in
-        the way of `reduction` (catalogue.REDUCTIONS)
+    layers : layers that form the features; `reduction` (catalogue.REDUCTIONS) reduces their
+        channels to `dims`, with the random `seed`
     sigma : of the smoothing of the anomaly map, in pixels
-    batch_size : pictures that will be learned from at a time, for the check of memory
+    batch_size : pictures per batch in training, for the check of memory
 
-    Raises UsageError where the parameters do not fit each other or the machine's memory.
+    Raises UsageError if the parameters contradict each other, or need too much memory.
     """
     row = METHODS[method]
     settings = row.settings() if settings is None else settings
@@ -82,13 +83,13 @@ def plan(
 
 
 def build_detector(planned: Plan | None = None, engine: Engine | None = None, **settings):
-    """A Detector that has learned nothing yet, of `planned` or of the `settings` of `plan`.
+    """A Detector that is not fitted yet, from `planned` or from `settings` for `plan`.
 
-    UsageError where the machine lacks what `engine` asks for, WorkError where weights fail.
+    UsageError if this machine does not support `engine`, WorkError if weights cannot be used.
     """
     planned = plan(**settings) if planned is None else planned
     runtime.prepare()
-    engine = (engine or Engine()).resolve()  # what is wrong is told before a download
+    engine = (engine or Engine()).resolve()  # report errors before a download
     from models import features as reductions
     from models.backbones import network, sources
 
@@ -112,8 +113,8 @@ def build_detector(planned: Plan | None = None, engine: Engine | None = None, **
 def load_detector(path: str | Path, engine: Engine | None = None, batch_size: int = 1) -> Detector:
     """The detector in the checkpoint `path`, ready to score `batch_size` pictures at a time.
 
-    Raises UsageError where there is none or the machine lacks memory for it, WorkError where it is
-    damaged, not ours, or of another format version.
+    Raises UsageError if there is no such file, WorkError if it is damaged, not of this project, of
+    another format version, or needs too much memory.
     """
     path = Path(path)
     check_record_memory(checkpoint.load_record(path), path, batch_size)
@@ -126,7 +127,7 @@ def load_detector(path: str | Path, engine: Engine | None = None, batch_size: in
 
 
 def load_features(arrays: dict, record: Record, engine: Engine):
-    """The features of a checkpoint; KeyError or ValueError where arrays and record do not fit."""
+    """The features of a checkpoint; KeyError or ValueError if arrays and record do not match."""
     from models import features as reductions
     from models.backbones import network
     from models.backbones.sanity import problems
@@ -140,12 +141,12 @@ def load_features(arrays: dict, record: Record, engine: Engine):
     reducing = reductions.from_arrays(net.stage_channels, arrays)
     features = reductions.Features(net, reducing, record.size, engine)
     if tuple(features.stages) != described.stages:
-        raise ValueError(f"stages {features.stages}, the record says {described.stages}")
+        raise ValueError(f"stages {features.stages}, but the record has {described.stages}")
     return features
 
 
 def load_head(arrays: dict, record: Record):
-    """The head of a checkpoint or distribution; KeyError or ValueError where they do not fit."""
+    """The head of a checkpoint or distribution; KeyError or ValueError if they do not match."""
     head = METHODS[record.method].head_class()
     return head.from_arrays(arrays, record.settings, list(record.features.stages), record.pictures)
 
@@ -160,7 +161,7 @@ def blank_network(record: Record):
 
 
 def check_record_memory(record: Record, path: Path, batch_size: int) -> None:
-    """WorkError where the model of `record`, in the file `path`, needs too much memory."""
+    """WorkError if the model of `record`, in the file `path`, needs too much memory."""
     described = record.features
     network = described.backbone, described.layers, described.stages
     try:
@@ -172,13 +173,15 @@ def check_record_memory(record: Record, path: Path, batch_size: int) -> None:
 def _reduced(
     default: int | None, total: int, dims: int | None, reduction: str | None
 ) -> tuple[int, str]:
-    """How many of `total` channels are kept, and in which way; a draw of all is none."""
+    """The number of channels to keep of `total`, and the reduction: `none` if all are kept."""
     if reduction == "none":
         if dims not in (None, total):
-            raise UsageError(f"none keeps all {total} channels; give no dims", "reduction")
+            raise UsageError(
+                f"none keeps all {total} channels, but dims is {dims}; omit dims", "reduction"
+            )
         return total, "none"
     if dims is not None and dims > total:
-        logger.warning("dims %d: these layers have %d channels, all are kept", dims, total)
+        logger.warning("dims %d: these layers have only %d channels; all are kept", dims, total)
     dims = min((default or total) if dims is None else dims, total)
     if reduction in (None, "random"):
         reduction = "none" if dims == total else "random"
@@ -186,7 +189,7 @@ def _reduced(
 
 
 def _drawn_by(seed: int | None, reduction: str) -> int | None:
-    """The seed of the draw, None where nothing is drawn."""
+    """The seed of the random choice; None if all channels are kept."""
     if reduction != "none":
         return SEED if seed is None else seed
     if seed is not None:

@@ -15,7 +15,7 @@ from models.backbones.catalogue import REDUCTIONS
 from models.engine import Engine
 from models.grids import Grid, evenly, first
 
-BACKBONE = "backbone."  # what the names of the network's arrays begin with in a file
+BACKBONE = "backbone."  # prefix of the names of the network's arrays in a file
 
 
 class Features:
@@ -23,7 +23,7 @@ class Features:
 
     Parameters
     ----------
-    network : paddle Layer with `stage_channels`, `grids`: pictures → list of maps
+    network : Paddle Layer with `stage_channels`, `grids`: pictures → list of maps
     reduction : ChannelSelection or SemiOrthogonalProjection
     size : (H,W) of the pictures
     engine : resolved Engine
@@ -39,7 +39,7 @@ class Features:
 
     @cached_property
     def predictor(self):
-        """What runs the network. It is made at the first use: export does without."""
+        """The Predictor that runs the network, made at first use: export does not need it."""
         from models.predictor import layer_predictor
 
         with phase("start of the network"):
@@ -49,7 +49,7 @@ class Features:
         return self.predictor(images)
 
     def layer(self, network):
-        """The paddle Layer from pictures to the list of stage maps, with `network` in it."""
+        """The Paddle Layer from pictures to the list of stage maps, with `network` in it."""
         from models.layers import Projection, Selection
 
         kind = Selection if isinstance(self.reduction, ChannelSelection) else Projection
@@ -64,10 +64,10 @@ class Features:
 
 
 class GraphFeatures:
-    """The same from an exported graph, whose output is one embedding [B,d,h,w].
+    """Features from an exported graph, whose output is one embedding [B,d,h,w].
 
-    `predictor` runs the graph. `stages` says which maps the embedding was made of; None where the
-    graph is fused: its outputs are passed on as they are.
+    `predictor` runs the graph. `stages` describes the maps in the embedding. It is None for a fused
+    graph, whose outputs are returned unchanged.
     """
 
     def __init__(self, predictor, stages: list[tuple[int, Grid]] | None):
@@ -82,7 +82,7 @@ class GraphFeatures:
 
 
 class ChannelSelection:
-    """A choice of channels of the concatenated stages.
+    """Keeps some channels of the concatenated stages.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ class ChannelSelection:
         self.channels = np.asarray(channels, np.int64)
         ends = np.cumsum(stage_channels)
         if len(self.channels) == 0 or (np.diff(self.channels) <= 0).any():
-            raise ValueError("channels must be ascending, without repetition, and not empty")
+            raise ValueError("channels must be ascending, without duplicates, and not empty")
         if self.channels[0] < 0 or self.channels[-1] >= ends[-1]:
-            raise ValueError(f"channels must lie in 0…{ends[-1] - 1}")
+            raise ValueError(f"channels must be 0 to {ends[-1] - 1}")
         starts = ends - np.asarray(stage_channels)
         self.by_stage = [
             self.channels[(self.channels >= start) & (self.channels < end)] - start
@@ -105,7 +105,7 @@ class ChannelSelection:
 
     @classmethod
     def draw(cls, stage_channels: Sequence[int], dims: int, seed: int) -> "ChannelSelection":
-        """A draw of `dims` channels by `seed`; kept with the model, never drawn again."""
+        """A random choice of `dims` channels with `seed`; stored in the model and not repeated."""
         total = _require(dims, stage_channels)
         chosen = np.random.default_rng(seed).permutation(total)[:dims]
         return cls(stage_channels, np.sort(chosen))
@@ -116,16 +116,16 @@ class ChannelSelection:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a checkpoint keeps of it."""
+        """The arrays for a checkpoint."""
         return {"channels": self.channels}
 
     @property
     def used(self) -> list[int]:
-        """The stages that have a chosen channel."""
+        """The stages with at least one chosen channel."""
         return [i for i, channels in enumerate(self.by_stage) if len(channels)]
 
     def stages(self, grids: Sequence[Grid]) -> list[tuple[int, Grid]]:
-        """(channels, grid) of each stage used, where `grids` holds those of all stages."""
+        """(channels, grid) of each stage used; `grids` has the grids of all stages."""
         return [(len(self.by_stage[i]), tuple(grids[i])) for i in self.used]
 
 
@@ -133,7 +133,7 @@ class SemiOrthogonalProjection:
     """All channels of the concatenated stages, projected onto d orthonormal directions.
 
     Kim et al. 2021 (arXiv 2105.14737, section 3.2): a random semi-orthogonal matrix replaces the
-    choice of channels. Its output mixes all stages, so there is one map, on the finest grid.
+    choice of channels. Its output mixes all stages, so it is one map, on the finest grid.
 
     Parameters
     ----------
@@ -143,7 +143,9 @@ class SemiOrthogonalProjection:
 
     def __init__(self, stage_channels: Sequence[int], projection: np.ndarray):
         if projection.ndim != 2 or projection.shape[1] != sum(stage_channels):
-            raise ValueError(f"projection is {projection.shape}, not [d,{sum(stage_channels)}]")
+            raise ValueError(
+                f"projection is {projection.shape}, expected [d,{sum(stage_channels)}]"
+            )
         self.projection = np.asarray(projection, np.float32)
         self.by_stage = np.split(self.projection, np.cumsum(stage_channels)[:-1], axis=1)
 
@@ -155,7 +157,7 @@ class SemiOrthogonalProjection:
         total = _require(dims, stage_channels)
         gaussian = np.random.default_rng(seed).standard_normal((total, dims))
         q, r = np.linalg.qr(gaussian)
-        # The signs make the draw uniform over all such matrices (Mezzadri 2007).
+        # The signs make the distribution uniform over all such matrices (Mezzadri 2007).
         return cls(stage_channels, (q * np.sign(np.diag(r))).T.astype(np.float32))
 
     @property
@@ -167,12 +169,12 @@ class SemiOrthogonalProjection:
         return {"projection": self.projection}
 
     def stages(self, grids: Sequence[Grid]) -> list[tuple[int, Grid]]:
-        """One: (d, the finest grid)."""
+        """A list of one stage: (d, the finest grid)."""
         return [(self.dims, tuple(grids[0]))]
 
 
 def _require(dims: int, stage_channels: Sequence[int]) -> int:
-    """The number of channels of all stages; ValueError where `dims` is not 1 to that number."""
+    """The number of channels of all stages; ValueError if `dims` is not 1 to this number."""
     total = sum(stage_channels)
     if not 1 <= dims <= total:
         raise ValueError(f"dims must be 1 to {total}, the number of channels; got {dims}")
@@ -182,31 +184,31 @@ def _require(dims: int, stage_channels: Sequence[int]) -> int:
 def draw(
     reduction: str, stage_channels: Sequence[int], dims: int, seed: int | None
 ) -> ChannelSelection | SemiOrthogonalProjection:
-    """The reduction to `dims` channels, by one of catalogue.REDUCTIONS; ValueError.
+    """The `reduction` (one of catalogue.REDUCTIONS) to `dims` channels; ValueError if unknown.
 
-    `none` keeps all channels, and needs no `seed`.
+    `none` keeps all channels and needs no `seed`.
     """
     if reduction == "none":
         return ChannelSelection(stage_channels, np.arange(sum(stage_channels)))
     kinds = {"random": ChannelSelection, "semi_orthogonal": SemiOrthogonalProjection}
     if reduction not in kinds:
-        raise ValueError(f"reduction {reduction!r} is not one of {', '.join(REDUCTIONS)}")
+        raise ValueError(f"reduction {reduction!r}: expected one of {', '.join(REDUCTIONS)}")
     return kinds[reduction].draw(stage_channels, dims, seed)
 
 
 def from_arrays(
     stage_channels: Sequence[int], arrays: dict[str, np.ndarray]
 ) -> ChannelSelection | SemiOrthogonalProjection:
-    """The reduction whose `arrays` a checkpoint kept; KeyError or ValueError."""
+    """The reduction from the `arrays` of a checkpoint; KeyError or ValueError if they are wrong."""
     if "projection" in arrays:
         return SemiOrthogonalProjection(stage_channels, arrays["projection"])
     return ChannelSelection(stage_channels, arrays["channels"])
 
 
 def split(embedding: np.ndarray, stages: Sequence[tuple[int, Grid]]) -> list[np.ndarray]:
-    """An embedding [B,d,h,w] → the maps [B,c,h_i,w_i] of `stages` that it was made from.
+    """An embedding [B,d,h,w] → the maps [B,c,h_i,w_i] of `stages` that form it.
 
-    Upsampling repeats each place of a coarse stage: the first copy is taken.
+    Upsampling repeats each position of a coarse stage; the first copy is used.
     """
     maps, start = [], 0
     rows, columns = (np.arange(side) for side in stages[0][1])

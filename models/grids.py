@@ -1,4 +1,4 @@
-"""How places of a fine map and of a coarser one belong together."""
+"""Relations between the positions of a fine map and of a coarser map."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def nearest(fine: int, coarse: int) -> np.ndarray:
 
 
 def covering(fine: Grid, coarse: Grid) -> np.ndarray:
-    """The place of the coarse grid that covers each place of the fine one: int64 [P]."""
+    """The position of the coarse grid that covers each position of the fine grid: int64 [P]."""
     rows, columns = (nearest(*sides) for sides in zip(fine, coarse, strict=True))
     return (rows[:, None] * coarse[1] + columns).ravel().astype(np.int64)
 
@@ -22,7 +22,7 @@ def first(fine: int, coarse: int) -> np.ndarray:
 
 
 def evenly(index: np.ndarray) -> slice | np.ndarray:
-    """`index` as a slice where its steps are equal, which numpy takes without copying."""
+    """`index` as a slice if its steps are equal: numpy then needs no copy."""
     step = int(index[1] - index[0]) if len(index) > 1 else 1
     even = (np.diff(index) == step).all()
     return slice(int(index[0]), int(index[-1]) + 1, step) if even else index

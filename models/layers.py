@@ -1,4 +1,4 @@
-"""The Paddle layers around a network: what is run, and what is exported.
+"""Paddle layers around a network, for running and for export.
 
 `Selection` and `Projection` reduce the channels of the stages. `Embedding` and `Fused` are
 exported: picture → embedding, picture → anomaly map and score.
@@ -33,7 +33,7 @@ class Projection(nn.Layer):
     """Normalised pictures [B,3,H,W] → [the projected channels on the finest grid, [B,d,h,w]].
 
     The projection of all stages is the sum of one projection per stage, each computed on its own
-    grid; places of coarse stages are repeated. `reduction` is a
+    grid; positions of coarse stages are repeated. `reduction` is a
     models.features.SemiOrthogonalProjection.
     """
 
@@ -55,7 +55,7 @@ class Projection(nn.Layer):
 
 
 class Upsampling(nn.Layer):
-    """Maps on one of `grids` (finest first) → on the next finer one, places repeated."""
+    """Maps on one of `grids` (finest first) → on the next finer grid, with positions repeated."""
 
     def __init__(self, grids: list[Grid]):
         super().__init__()
@@ -88,8 +88,8 @@ class Embedding(nn.Layer):
 class Fused(nn.Layer):
     """Normalised pictures [B,3,H,W] → smoothed anomaly map [B,H,W] and image score [B].
 
-    `head` is a Layer that a method's head gives: stage maps → (image scores [B] or None, patch
-    scores [B,h,w]). None means: the maximum of the map.
+    `head` is the layer of a method's head: stage maps → (image scores [B] or None, patch scores
+    [B,h,w]). With None, the image score is the maximum of the map.
     """
 
     def __init__(self, features: nn.Layer, head: nn.Layer, to_map: AnomalyMap):
@@ -102,7 +102,7 @@ class Fused(nn.Layer):
     def forward(self, images):
         image, patches = self.head(self.features(images))
         smooth = paddle.matmul(paddle.matmul(self.rows, patches), self.columns, transpose_y=True)
-        # Paddle 2.6 loses a product that is an output and is read again; it keeps a copy of it.
+        # Paddle 2.6 loses a product that is both output and input; a reshaped copy avoids this.
         smooth = smooth.reshape([-1, self.rows.shape[0], self.columns.shape[0]])
         return smooth, smooth.flatten(1).max(axis=1) if image is None else image
 

@@ -1,4 +1,4 @@
-"""How much memory a model will need, so that too large a one is refused before the work."""
+"""Estimates the memory of a model, so that models that are too large are refused at once."""
 
 from common.errors import UsageError
 from models.backbones.shapes import widest
@@ -7,7 +7,7 @@ from models.heads import Stages
 from models.methods import METHODS
 from models.predictor import at_once
 
-# Activations alive at once, in units of the largest one: measured are 1.5 to 3.3.
+# Activations in memory at the same time, in units of the largest one; measured: 1.5 to 3.3.
 ALIVE = 3.3
 USABLE = 0.9  # of the machine's memory
 
@@ -21,9 +21,9 @@ def require_memory(
     size: tuple[int, int],
     batch_size: int,
 ) -> None:
-    """UsageError where a model for pictures of `size` (H,W) cannot fit into the machine's memory.
+    """UsageError if a model for pictures of `size` (H,W) needs more memory than this machine has.
 
-    `batch_size` pictures are decoded at a time.
+    `batch_size`: number of pictures that are decoded at a time.
     """
     pixels, pictures = size[0] * size[1], min(batch_size, at_once(size))
     numbers = sum(channels * h * w for channels, (h, w) in stages)
@@ -36,7 +36,7 @@ def require_memory(
     if there is not None and need > USABLE * there:
         parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in needs.items())
         raise UsageError(
-            f"pictures of {size[0]}x{size[1]} need {need / 1e9:.1f} GB of memory ({parts}), the "
-            f"machine has {there / 1e9:.1f} GB; lower the picture size (img_size), the batch "
-            "size, or the number of channels (dims, layers)"
+            f"pictures of {size[0]}x{size[1]} need {need / 1e9:.1f} GB of memory ({parts}), but "
+            f"this machine has {there / 1e9:.1f} GB; reduce the picture size (img_size), the "
+            "batch size (batch_size), or the number of channels (dims, layers)"
         )

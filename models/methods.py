@@ -1,4 +1,4 @@
-"""The methods there are: settings, defaults and module of each. Imports no Paddle and no NumPy.
+"""The table of methods: settings, defaults and module of each. Imports neither Paddle nor NumPy.
 
 A method is one module in `models/heads` and one row of METHODS.
 """
@@ -18,12 +18,12 @@ def setting(default, help: str):
 
 @dataclass(frozen=True)
 class PaDiMSettings:
-    """Raises ValueError where a value cannot be meant.
+    """Raises ValueError if a value makes no sense.
 
     epsilon : added to the variances (Defard et al. 2020, section 3.2)
     """
 
-    epsilon: float = setting(0.01, "added to the variances of the features")
+    epsilon: float = setting(0.01, "regularisation, added to the variances of the features")
 
     def __post_init__(self):
         if not (math.isfinite(self.epsilon) and self.epsilon > 0):
@@ -32,10 +32,10 @@ class PaDiMSettings:
 
 @dataclass(frozen=True)
 class Method:
-    """Where the head of a method is, and its defaults.
+    """The module of a method's head, and the defaults of the method.
 
     module, head : the head's class, imported at first use
-    settings : frozen dataclass whose fields have defaults and are made by `setting`
+    settings : frozen dataclass; its fields have defaults and are made by `setting`
     layers, dims : backbone → default layers, default number of channels (None: all)
     """
 

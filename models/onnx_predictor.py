@@ -11,7 +11,7 @@ from models.predictor import Predictor, at_once
 
 @dataclass(frozen=True)
 class OnnxConfig:
-    """How ONNX Runtime runs a graph here, under the method names of Paddle's Config."""
+    """Settings of ONNX Runtime, with the method names of Paddle's Config."""
 
     threads: int
 
@@ -32,20 +32,24 @@ class OnnxConfig:
 
 
 def open_onnx(model: Path, engine: Engine, size: tuple[int, int]) -> Predictor:
-    """The graph in `model`; raises as `predictor.open_predictor` does."""
+    """The graph in `model`; raises the same errors as `predictor.open_predictor`."""
     if engine.precision != "fp32" or not engine.on_cpu:
-        raise UsageError(f"{model}: ONNX graphs run on the CPU in fp32 only; drop other settings")
+        raise UsageError(
+            f"{model}: ONNX graphs run only on the CPU and in fp32; omit other settings"
+        )
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads = engine.threads or cpu_threads()
     options.log_severity_level = 3
     try:
-        # The bytes, since ONNX Runtime takes paths as UTF-8 text only.
+        # Pass the bytes, because ONNX Runtime accepts only paths in UTF-8.
         providers = ["CPUExecutionProvider"]
         session = onnxruntime.InferenceSession(model.read_bytes(), options, providers)
-    except Exception as error:  # its errors have no class in common
-        raise WorkError(f"{model}: no graph that ONNX Runtime can run ({error})") from error
+    except Exception as error:  # its errors have no common class
+        raise WorkError(
+            f"{model}: ONNX Runtime cannot run this graph ({error}); export it again"
+        ) from error
     name = session.get_inputs()[0].name
 
     def run(images):

@@ -1,4 +1,4 @@
-"""Options that say which detector, with which weights, on which device."""
+"""Options for the detector, its weights and the device."""
 
 import argparse
 import dataclasses
@@ -19,7 +19,7 @@ DEPTHS = {int(name[6:]): name for name in BACKBONES if name.startswith("resnet")
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--method", choices=tuple(METHODS), default=DEFAULT_METHOD, help="how defects are found"
+        "--method", choices=tuple(METHODS), default=DEFAULT_METHOD, help="detection method"
     )
     _add_settings(group)
     add_backbone_options(group, "resnet18")
@@ -28,34 +28,36 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="auto|embedded|random|PATH",
         default="auto",
         help="weights: a file (PyTorch's .pth, Paddle's .pdparams or .pdiparams, .safetensors); "
-        "auto: models/<backbone>.*, the cache, or torchvision's, downloaded; embedded: those of "
-        "resnet18 in this project; random: seeded, for tests",
+        "auto: models/<backbone>.*, else the cache, else a download from torchvision; embedded: "
+        "the resnet18 weights in this project; random: for tests only, results are meaningless",
     )
     group.add_argument(
         "--layers",
-        help="layers that the features are made of, comma-separated; of EfficientNets block "
+        help="layers that form the features, separated by commas; for an EfficientNet: block "
         "numbers, <block>.expand, <block>.depthwise, or first, middle, last (default: "
-        "layer1,layer2,layer3; last)",
+        "layer1,layer2,layer3; for an EfficientNet: last)",
     )
     group.add_argument(
         "--dims",
         type=whole(1),
-        help="number of channels that are kept (default: 100 for resnet18 and 34, 550 for wide "
-        "networks, 300 for other residual ones, all for an EfficientNet)",
+        help="number of channels to keep (default: 100 for resnet18 and resnet34, 550 for wide "
+        "networks, 300 for other residual networks, all for an EfficientNet)",
     )
     group.add_argument(
         "--reduction",
         choices=REDUCTIONS,
-        help="how channels are reduced: a random choice, a random projection onto orthonormal "
-        "directions, or not at all (default: random, or none where all channels are kept)",
+        help="how channels are reduced: random choice, random projection onto orthonormal "
+        "directions, or not at all (default: random, or none if all channels are kept)",
     )
-    group.add_argument("--seed", type=whole(0), help="seed of the channel draw (default: 7)")
+    group.add_argument("--seed", type=whole(0), help="seed of the random reduction (default: 7)")
     add_engine_options(group)
 
 
 def add_backbone_options(group, default: str) -> None:
     group.add_argument(
-        "--backbone", choices=BACKBONES, help=f"the frozen network (default: {default})"
+        "--backbone",
+        choices=BACKBONES,
+        help=f"network that computes the features (default: {default})",
     )
     group.add_argument("--depth", type=whole(1), metavar="N", help="short for --backbone resnetN")
 
@@ -69,23 +71,23 @@ def add_engine_options(group) -> None:
         group,
         "--to_static",
         True,
-        "run the network as a static graph; False runs it layer by layer, which is slower",
+        "run the network as a static graph; False runs the layers one by one, which is slower",
     )
 
 
 def add_precision_options(group, int8: bool = False) -> None:
-    """`int8`: whether quantised graphs can be run, too."""
+    """`int8`: whether the option accepts int8, too."""
     group.add_argument(
         "--precision",
         choices=(*PRECISIONS, "int8") if int8 else PRECISIONS,
         default="fp32",
-        help="arithmetic of the network: bf16 on processors that have it, fp16 on a GPU"
-        + ("; int8 of graphs that were exported with --quantize" if int8 else ""),
+        help="number format of the network: bf16 on processors that support it, fp16 on a GPU"
+        + ("; int8 for graphs that were exported with --quantize" if int8 else ""),
     )
     group.add_argument(
         "--cpu_threads",
         type=whole(1, 1024),
-        help="threads of the network on a CPU (default: one for each processor)",
+        help="threads of the network on a CPU (default: one per processor)",
     )
 
 
@@ -100,7 +102,7 @@ def engine_from(options: argparse.Namespace) -> Engine:
 
 
 def _add_settings(group) -> None:
-    """One option per setting of a method. It is None where it was not given."""
+    """Add one option per setting of a method; its value is None if it is not given."""
     for method, row in METHODS.items():
         for setting in dataclasses.fields(row.settings):
             kind = type(setting.default)
@@ -112,14 +114,16 @@ def _add_settings(group) -> None:
 
 
 def settings_from(options: argparse.Namespace) -> Any:
-    """The settings of --method; UsageError where one is given that this method does not have."""
+    """The settings of --method; UsageError if the method does not have a given setting."""
     names = {s.name for row in METHODS.values() for s in dataclasses.fields(row.settings)}
     given = {name: getattr(options, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
     kind = METHODS[options.method].settings
     known = {setting.name for setting in dataclasses.fields(kind)}
     if foreign := sorted(given.keys() - known):
-        raise UsageError(f"{options.method} has no such setting", foreign[0])
+        raise UsageError(
+            f"the method {options.method} does not have this setting; omit it", foreign[0]
+        )
     try:
         return kind(**given)
     except ValueError as error:
@@ -127,9 +131,9 @@ def settings_from(options: argparse.Namespace) -> Any:
 
 
 def layers_from(options: argparse.Namespace, backbone: str) -> tuple[str, ...] | None:
-    """The layers that --layers names, None for the default ones.
+    """The layers of --layers; None for the default layers.
 
-    UsageError where the backbone lacks one.
+    UsageError if the backbone does not have one of them.
     """
     try:
         return None if options.layers is None else parse_layers(backbone, options.layers)
@@ -138,20 +142,25 @@ def layers_from(options: argparse.Namespace, backbone: str) -> tuple[str, ...] |
 
 
 def backbone_from(options: argparse.Namespace) -> str:
-    """The backbone that --backbone and --depth name together; UsageError where they disagree."""
+    """The backbone of --backbone and --depth; UsageError if they contradict each other."""
     if options.depth is None:
         return options.backbone or "resnet18"
     if options.depth not in DEPTHS:
         known = ", ".join(str(depth) for depth in DEPTHS)
-        raise UsageError(f"--depth {options.depth}: no such network; known: {known}")
+        raise UsageError(
+            f"--depth {options.depth}: there is no such ResNet; expected one of {known}"
+        )
     named = DEPTHS[options.depth]
     if options.backbone not in (None, named):
-        raise UsageError(f"--depth {options.depth} and --backbone {options.backbone} disagree")
+        raise UsageError(
+            f"--depth {options.depth} and --backbone {options.backbone} contradict each other; "
+            "use only one of these options"
+        )
     return named
 
 
 def find_model(model_path: Path | None, folder: Path, category: str | None) -> Path:
-    """The checkpoint: `model_path`, or that of `category` below `folder`, or the only one there."""
+    """The checkpoint: `model_path`, or that of `category` in `folder`, or the only one there."""
     if model_path is not None:
         return model_path / "best.pdparams" if model_path.is_dir() else model_path
     if category is not None:
@@ -160,6 +169,7 @@ def find_model(model_path: Path | None, folder: Path, category: str | None) -> P
     if len(found) != 1:
         names = ", ".join(path.parent.name for path in found) or "none"
         raise UsageError(
-            f"{folder} has models of {names}; choose one with --category or --model_path"
+            f"{folder}: expected one model, found {names}; choose one with --category "
+            "or --model_path"
         )
     return found[0]

@@ -1,7 +1,7 @@
 """Runs static graphs with Paddle Inference.
 
-On a CPU with oneDNN it is several times faster than dygraph (docs/benchmarks.md); on a GPU it uses
-CUDA or TensorRT.
+On a CPU with oneDNN this is several times faster than dygraph (docs/benchmarks.md). On a GPU it
+uses CUDA or TensorRT.
 """
 
 import tempfile
@@ -16,18 +16,18 @@ from common.logs import silent_stderr
 from models.device import cpu_threads
 from models.engine import Engine
 
-# Pictures in one run of a graph on a CPU: enough to be fast. More would need more memory, and
-# decoding threads wait while a graph runs, since Paddle holds the interpreter.
+# Pictures in one run of a graph on a CPU: enough to be fast. More would need more memory. Decoding
+# threads wait while a graph runs, because Paddle holds the interpreter.
 AT_ONCE = 8
 PIXELS_AT_ONCE = 4 * 2**20  # of these pictures together: at most 2.5 GB of activations
 
 
 class Predictor:
-    """A graph that can be called: normalised pictures float32 [B,3,H,W] → list of its outputs.
+    """A graph as a function: normalised pictures float32 [B,3,H,W] → list of its outputs.
 
-    `run` takes at most `at_once` pictures (None: any number). `config` tells how the graph is run,
-    by the methods of Paddle's Config: use_gpu(), ir_optim(), tensorrt_engine_enabled(),
-    mkldnn_enabled() and cpu_math_library_num_threads(); None where the layers run one by one.
+    `run` accepts at most `at_once` pictures (None: any number). `config` has the settings, as the
+    methods of Paddle's Config: use_gpu(), ir_optim(), tensorrt_engine_enabled(), mkldnn_enabled()
+    and cpu_math_library_num_threads(); it is None if the layers run one by one.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Predictor:
 
 
 def layer_predictor(layer, size: tuple[int, int], engine: Engine) -> Predictor:
-    """What runs `layer` (pictures [B,3,H,W] → list of outputs) for pictures of `size`."""
+    """A Predictor for `layer` (pictures [B,3,H,W] → list of outputs) and pictures of `size`."""
     if not engine.static:
         return _layer_by_layer(layer, size, engine)
     from models.static_graph import save_graph
@@ -56,16 +56,16 @@ def layer_predictor(layer, size: tuple[int, int], engine: Engine) -> Predictor:
 
 
 def open_predictor(model: Path, params: Path, engine: Engine, size: tuple[int, int]) -> Predictor:
-    """The graph of Paddle's in `model` and `params`, ready to run pictures of `size`.
+    """The Paddle graph in `model` and `params`, ready to run pictures of `size`.
 
-    `engine` is a resolved one. Raises UsageError where it asks for what Paddle lacks, WorkError
-    where the files are no graph. Files of others should be checked by their digests before: Paddle
-    ends the process where a graph is damaged.
+    `engine` must be resolved. Raises UsageError if Paddle does not support it, WorkError if the
+    files are not a graph. Check the SHA-256 of files first: Paddle ends the process if a graph is
+    damaged.
     """
     _require_graph(model, engine)
     from paddle import inference
 
-    # Paddle's own handler of SIGTERM writes a C++ dump to stdout, among our results.
+    # Paddle's handler of SIGTERM writes a C++ stack trace to stdout, between the results.
     raise_on_termination()
     try:
         config = inference.Config(str(model), str(params))
@@ -75,21 +75,21 @@ def open_predictor(model: Path, params: Path, engine: Engine, size: tuple[int, i
             _on_cpu(config, engine)
         else:
             _on_gpu(config, engine, size)
-        # For int8 Paddle prints thirty lines about its own passes.
+        # For int8, Paddle prints thirty lines about its passes.
         with silent_stderr() if engine.precision == "int8" else nullcontext():
             predictor = inference.create_predictor(config)
         run = _runner(predictor)
     except (RuntimeError, ValueError, TypeError, OSError, SystemError, IndexError) as error:
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise WorkError(
-            f"{model}, {params}: no graph that this Paddle can run ({reason[0].strip()}); "
-            "export it again with export_model.py"
+            f"{model}, {params}: this version of Paddle cannot run the graph ({reason[0].strip()})"
+            "; export it again with export_model.py"
         ) from error
     return Predictor(run, at_once(size) if engine.on_cpu else None, config)
 
 
 def at_once(size: tuple[int, int]) -> int:
-    """Pictures of `size` in one run of a graph on a CPU: AT_ONCE, or fewer where they are large."""
+    """Pictures of `size` in one run of a graph on a CPU: AT_ONCE, or fewer large ones."""
     return max(1, min(AT_ONCE, PIXELS_AT_ONCE // (size[0] * size[1])))
 
 
@@ -103,7 +103,7 @@ def _on_cpu(config, engine: Engine) -> None:
     if engine.precision == "bf16":
         config.enable_mkldnn_bfloat16()
     if engine.precision == "int8":
-        # Fused convolutions have a name of their own: unnamed, they would run in float32.
+        # Fused convolutions have another name. Without it in this set, they would run in float32.
         config.enable_mkldnn_int8({"conv2d", "fused_conv2d"})
 
 
@@ -128,7 +128,7 @@ def _on_gpu(config, engine: Engine, size: tuple[int, int]) -> None:
 
 
 def _require_graph(model: Path, engine: Engine) -> None:
-    """Check the kind of file: Paddle ends the process where it is not what its name says."""
+    """Check the file format: Paddle ends the process if it does not match the file ending."""
     import paddle
 
     with model.open("rb") as file:
@@ -136,22 +136,22 @@ def _require_graph(model: Path, engine: Engine) -> None:
     if model.suffix == ".json" and paddle.__version__.startswith("2."):
         raise WorkError(
             f"{model}: a graph of Paddle 3, which Paddle {paddle.__version__} cannot read; "
-            "export it again with export_model.py"
+            "export it again with export_model.py and this version of Paddle"
         )
     if head != {".json": b"{", ".pdmodel": b"\n"}.get(model.suffix):
-        raise WorkError(f"{model}: not a graph; export it again with export_model.py")
+        raise WorkError(f"{model}: this file is not a graph; export it again with export_model.py")
     if engine.tensorrt_batch:
         require_tensorrt(model.suffix)
 
 
 def require_tensorrt(suffix: str) -> None:
-    """UsageError where this Paddle cannot run graphs of that `suffix` with TensorRT."""
+    """UsageError if this version of Paddle cannot run graphs of this `suffix` with TensorRT."""
     from paddle import inference
 
     if suffix == ".json":
         raise UsageError(
-            "Paddle runs .pdmodel graphs with TensorRT, not .json; export with PaddlePaddle 2.6, "
-            "or run without TensorRT",
+            "Paddle can run only .pdmodel graphs with TensorRT, not .json; export with Paddle "
+            "2.6, or run without TensorRT",
             "use_tensorrt",
         )
     if inference.get_trt_compile_version() == (0, 0, 0):

@@ -1,8 +1,8 @@
-"""Post-training quantisation to int8: the network of an exported graph, for oneDNN on a CPU.
+"""Post-training quantisation to int8 of an exported graph, for oneDNN on a CPU.
 
-Weights are quantised channel by channel, and activations by the largest value that some sample
-pictures cause. Paddle quantises graphs of its older kind alone, `.pdmodel`; Paddle 3 writes those
-when it is started with FLAGS_enable_pir_api=0.
+Weights are quantised per channel, activations by their largest value with the sample pictures.
+Paddle can quantise only graphs of its older format, `.pdmodel`. Paddle 3 writes this format if
+FLAGS_enable_pir_api=0 is set when it starts.
 """
 
 from pathlib import Path
@@ -13,8 +13,8 @@ import paddle
 from common.errors import WorkError
 from common.logs import silent_stderr, stdout_to_stderr
 
-# Without VNNI a processor adds products of 8-bit numbers two by two in 16 bits, which overflow to
-# the largest number. Activations of half their range cannot: 2 · 127 · 127 < 2¹⁵.
+# Without VNNI, a processor adds pairs of products of 8-bit numbers in 16 bits. At full range the
+# sums would be cut at the largest number; with half the range they fit: 2 · 127 · 127 < 2¹⁵.
 HEADROOM = 2.0
 BATCH = 8
 
@@ -22,20 +22,20 @@ BATCH = 8
 def quantize(model: Path, params: Path, images: np.ndarray) -> None:
     """Quantise the graph in `model` and `params` in place.
 
-    `images`: normalised pictures float32 [B,3,H,W], representative good ones. WorkError where the
-    graph is of the newer kind, or Paddle fails.
+    `images`: representative good pictures, normalised float32 [B,3,H,W]. WorkError if the graph has
+    the newer format, or Paddle fails.
     """
     if model.suffix != ".pdmodel":
         raise WorkError(
-            f"{model.name}: Paddle quantises .pdmodel graphs only; it has to be started with "
-            "FLAGS_enable_pir_api=0 in the environment"
+            f"{model.name}: Paddle can quantise only .pdmodel graphs; set the environment variable "
+            "FLAGS_enable_pir_api=0 before it starts"
         )
     paddle.enable_static()
     try:
         with silent_stderr(), stdout_to_stderr():
             _quantize(model, params, images)
     except (RuntimeError, ValueError, OSError) as error:
-        raise WorkError(f"{model.name}: Paddle cannot quantise it ({error})") from error
+        raise WorkError(f"{model.name}: Paddle cannot quantise this graph ({error})") from error
     finally:
         paddle.disable_static()
 
@@ -62,7 +62,7 @@ def _quantize(model: Path, params: Path, images: np.ndarray) -> None:
         batch_nums=-(-len(images) // BATCH),
         algo="abs_max",
         quantizable_op_type=["conv2d"],
-        onnx_format=False,  # else one convolution stays float32
+        onnx_format=False,  # with True, one convolution stays in float32
     )
     _widen(quantization.quantize())
     quantization.save_quantized_model(str(model.parent), **files)

@@ -1,7 +1,7 @@
-"""What a model's file says beside its arrays: typed, frozen, checked field by field.
+"""The record of a model file: everything except the arrays; typed, frozen and checked.
 
-A record travels as JSON. `decode` takes JSON from anywhere; what it returns has the right types,
-sane values, and sizes that fit each other.
+A record is stored as JSON. `decode` accepts untrusted JSON; the record that it returns has correct
+types, sensible values, and sizes that match.
 """
 
 import dataclasses
@@ -20,19 +20,19 @@ from models.backbones import catalogue
 from models.methods import METHODS
 
 DEFAULT_CATEGORY = "custom"
-LONGEST = 1000  # characters of a text in a record
+LONGEST = 1000  # characters of a text field
 LARGEST_RECORD = 2**20  # bytes of JSON
 LARGEST_SIGMA = 100.0  # pixels
 LARGEST_NUMBER = 2**63
 
 
 class RecordError(ValueError):
-    """JSON that is no record; the text says which field is wrong."""
+    """JSON that is not a valid record; the message names the wrong field."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Which file the backbone's weights came from."""
+    """The file of the backbone's weights."""
 
     name: str
     sha256: str
@@ -40,19 +40,24 @@ class Weights:
 
     def __post_init__(self):
         for text in (self.name, self.sha256, self.origin):
-            _require(len(text) <= LONGEST, "weights: a text of more than 1000 characters")
+            _require(len(text) <= LONGEST, f"weights: a text has more than {LONGEST} characters")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What the library of the weights does differently; see backbones.names.variant_of."""
+    """How the network of the weights' library differs; see backbones.names.variant_of."""
 
     padding: str
     epsilon: float
 
     def __post_init__(self):
-        _require(self.padding in catalogue.PADDINGS, f"padding {self.padding!r}")
-        _require(0 < self.epsilon < 1, f"epsilon {self.epsilon} of the batch norms")
+        _require(
+            self.padding in catalogue.PADDINGS,
+            f"padding {self.padding!r}: expected {', '.join(catalogue.PADDINGS)}",
+        )
+        _require(
+            0 < self.epsilon < 1, f"epsilon {self.epsilon} of the batch norms: expected 0 to 1"
+        )
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class FeatureRecord:
     """The network, the layers used, and how their channels are reduced to `dims`.
 
     stages : channels and grid of each map, finest first
-    seed : of the reduction's draw, None where nothing is drawn
+    seed : of the random reduction; None if all channels are kept
     """
 
     backbone: str
@@ -73,27 +78,39 @@ class FeatureRecord:
     stages: tuple[tuple[int, tuple[int, int]], ...]
 
     def __post_init__(self):
-        _require(self.backbone in catalogue.BACKBONES, f"backbone {self.backbone[:80]!r}")
+        _require(
+            self.backbone in catalogue.BACKBONES, f"backbone {self.backbone[:80]!r} is unknown"
+        )
         known = catalogue.all_layers(self.backbone)
         used = [name for name in known if name in self.layers]
-        _require(bool(used) and list(self.layers) == used, "layers: not those of the backbone")
-        _require(self.reduction in catalogue.REDUCTIONS, f"reduction {self.reduction[:80]!r}")
+        _require(
+            bool(used) and list(self.layers) == used,
+            "layers: not layers of this backbone, or in the wrong order",
+        )
+        _require(
+            self.reduction in catalogue.REDUCTIONS, f"reduction {self.reduction[:80]!r} is unknown"
+        )
         total = sum(catalogue.channels(self.backbone, layer) for layer in self.layers)
-        _require(1 <= self.dims <= total, f"dims {self.dims}: not 1 to {total}")
-        _require(self.seed is None or 0 <= self.seed < LARGEST_NUMBER, f"seed {self.seed}")
-        _require(sum(c for c, _ in self.stages) == self.dims, "stages: channels are not dims")
-        _require(len(self.stages) <= len(self.layers), "stages: more than layers")
+        _require(1 <= self.dims <= total, f"dims {self.dims}: expected 1 to {total}")
+        _require(
+            self.seed is None or 0 <= self.seed < LARGEST_NUMBER,
+            f"seed {self.seed} is out of range",
+        )
+        _require(
+            sum(c for c, _ in self.stages) == self.dims, "stages: the sum of channels is not dims"
+        )
+        _require(len(self.stages) <= len(self.layers), "stages: more stages than layers")
         before = (math.inf, math.inf)
         for channels, grid in self.stages:
-            _require(channels >= 1, f"stages: {channels} channels")
+            _require(channels >= 1, f"stages: {channels} channels, expected 1 or more")
             fits = all(1 <= n <= m for n, m in zip(grid, before, strict=True))
-            _require(fits, f"stages: grid {grid} after {before}")
+            _require(fits, f"stages: grid {grid} does not fit the grid {before} before it")
             before = grid
 
 
 @dataclass(frozen=True)
 class ExportedGraph:
-    """A graph and its parameters (None: they are in the graph's file), by their SHA-256."""
+    """The SHA-256 of a graph and of its parameters (None: the graph file contains them)."""
 
     model: str
     params: str | None
@@ -102,12 +119,12 @@ class ExportedGraph:
 
     def __post_init__(self):
         for digest in (self.model, self.params):
-            _require(digest is None or _is_sha256(digest), "graphs: not a SHA-256")
+            _require(digest is None or _is_sha256(digest), "graphs: expected a SHA-256")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The graphs that belong to a distribution, and their answers to the probe picture."""
+    """The graphs that belong to a distribution, and their outputs for the probe picture."""
 
     graphs: tuple[ExportedGraph, ...]
     probe_embedding: tuple[float, ...]
@@ -115,20 +132,20 @@ class Exported:
 
     def __post_init__(self):
         for values in (self.probe_embedding, self.probe_map):
-            _require(all(map(math.isfinite, values)), "probe: not finite")
-            _require(any(values), "probe: zeros only")
+            _require(all(map(math.isfinite, values)), "probe: values are not finite")
+            _require(any(values), "probe: all values are 0")
 
 
 @dataclass(frozen=True)
 class Record:
-    """Everything that scoring needs beside arrays. Raises ValueError where a value cannot be meant.
+    """Everything that scoring needs except the arrays. Raises ValueError if a value makes no sense.
 
-    settings : of the method, as it used them (models.methods)
+    settings : of the method, with the values used (models.methods)
     sigma : of the anomaly map's smoothing, in pixels
-    pictures : number of pictures learned from
-    unit : a usual patch score of a good picture; colours begin near it
+    pictures : number of training pictures
+    unit : a usual patch score of a good picture; the lowest colours are near it
     arrays_sha256 : of the arrays in the same file (checkpoint.arrays_digest); empty before saving
-    exported : of a distribution, else None
+    exported : for a distribution; None for a checkpoint
     """
 
     method: str
@@ -145,24 +162,32 @@ class Record:
 
     def __post_init__(self):
         folder_name(self.category)
-        _require(0 < self.sigma <= LARGEST_SIGMA, f"sigma {self.sigma}: not 0 to {LARGEST_SIGMA}")
-        _require(0 <= self.pictures < LARGEST_NUMBER, f"pictures {self.pictures}")
-        _require(math.isfinite(self.unit) and self.unit > 0, f"unit {self.unit}")
+        _require(
+            0 < self.sigma <= LARGEST_SIGMA, f"sigma {self.sigma}: expected 0 to {LARGEST_SIGMA}"
+        )
+        _require(0 <= self.pictures < LARGEST_NUMBER, f"pictures {self.pictures} is out of range")
+        _require(
+            math.isfinite(self.unit) and self.unit > 0,
+            f"unit {self.unit}: expected a number above 0",
+        )
         grid, crop = self.features.stages[0][1], self.size
-        _require(all(n <= m for n, m in zip(grid, crop, strict=True)), "stages: beyond the crop")
+        _require(
+            all(n <= m for n, m in zip(grid, crop, strict=True)),
+            "stages: the grid is larger than the crop",
+        )
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H,W) of the pictures that the network is given."""
+        """(H,W) of the network's input."""
         return self.preprocessing.crop
 
     def weights_line(self) -> str:
-        """Which weights the model has, in one line."""
+        """The weights of the model, in one line."""
         found, backbone = self.features.weights, self.features.backbone
         return f"weights: {found.name} of {backbone} ({found.origin}), SHA-256 {found.sha256}"
 
     def summary(self) -> dict:
-        """What metrics.json says of the model."""
+        """The description of the model in metrics.json."""
         features = dataclasses.asdict(self.features)
         del features["stages"]
         return {
@@ -175,7 +200,7 @@ class Record:
 
 
 def encode(record: Record, format: str, version: int) -> str:
-    """JSON of `record`; ValueError where it is not complete, or not what `decode` would take."""
+    """JSON of `record`; ValueError if it is incomplete, or `decode` would not accept it."""
     known = {"format": format, "version": version}
     text = msgspec.json.encode({**known, **msgspec.to_builtins(record)}).decode()
     decode(text)
@@ -183,7 +208,7 @@ def encode(record: Record, format: str, version: int) -> str:
 
 
 def header(text: str) -> tuple[Any, Any]:
-    """`format` and `version` of a record's JSON; RecordError where it has none."""
+    """`format` and `version` of a record's JSON; RecordError if they are missing."""
     data = _json(text)
     if not isinstance(data, dict) or "format" not in data:
         raise RecordError("no record")
@@ -191,19 +216,19 @@ def header(text: str) -> tuple[Any, Any]:
 
 
 def decode(text: str) -> Record:
-    """The record of `text`; RecordError where a field is missing, of a wrong type or absurd."""
+    """The record of `text`; RecordError if a field is missing, of wrong type or makes no sense."""
     data = _json(text)
     if not isinstance(data, dict):
         raise RecordError("no record")
     try:
         name = data["method"]
         if not isinstance(name, str) or name not in METHODS:
-            raise RecordError(f"method {str(name)[:80]!r}: known are {', '.join(METHODS)}")
+            raise RecordError(f"method {str(name)[:80]!r}: expected {', '.join(METHODS)}")
         settings = msgspec.convert(data["settings"], METHODS[name].settings)
         record = dataclasses.replace(msgspec.convert(data, Record), settings=settings)
         _require_all(dataclasses.asdict(record), data)
-        _require(record.pictures >= 1, "pictures: the model has not learned from any")
-        _require(_is_sha256(record.arrays_sha256), "arrays_sha256: not a SHA-256")
+        _require(record.pictures >= 1, "pictures: the model is not fitted")
+        _require(_is_sha256(record.arrays_sha256), "arrays_sha256: expected a SHA-256")
         return record
     except KeyError as error:
         raise RecordError(f"{error.args[0]} is missing") from error
@@ -214,7 +239,7 @@ def decode(text: str) -> Record:
 
 
 def _require_all(expected: dict, found: dict, before: str = "") -> None:
-    """RecordError where `found` lacks a field of `expected`: defaults are for new records only."""
+    """RecordError if `found` lacks a field of `expected`: defaults are only for new records."""
     for key, value in expected.items():
         _require(key in found, f"{before}{key} is missing")
         if isinstance(value, dict):
@@ -223,7 +248,7 @@ def _require_all(expected: dict, found: dict, before: str = "") -> None:
 
 def _json(text: str):
     if len(text) > LARGEST_RECORD:
-        raise RecordError(f"{len(text)} characters of JSON are too many")
+        raise RecordError(f"{len(text)} characters of JSON, expected at most {LARGEST_RECORD}")
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

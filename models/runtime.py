@@ -1,4 +1,4 @@
-"""What has to be set in the process before Paddle is imported."""
+"""Prepares the process before Paddle is imported."""
 
 import os
 import tempfile
@@ -10,8 +10,8 @@ from functools import cache
 def prepare() -> None:
     """Set up the environment for Paddle; call it before the first import of Paddle.
 
-    Paddle's C++ side logs warnings about its own internals on stderr, and its Python side warns
-    of a missing ccache, which only custom operators need. Errors still come through.
+    Paddle's C++ code writes warnings about its internals to stderr, and its Python code warns about
+    a missing ccache, which only custom operators need. Both are hidden; errors are still shown.
     """
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
@@ -19,10 +19,10 @@ def prepare() -> None:
 
 
 def substitute_home() -> str | None:
-    """The temporary folder that replaces a home folder that cannot be written, else None.
+    """The temporary folder that replaces the home folder if it cannot be written; otherwise None.
 
-    Paddle writes below the home folder when it is imported and when it converts a network; in a
-    container there may be none.
+    Paddle writes to the home folder when it is imported and when it converts a network. A container
+    may not have one.
     """
     folder = _substitute()
     return None if folder is None else folder.name
@@ -30,7 +30,7 @@ def substitute_home() -> str | None:
 
 @cache
 def _substitute() -> tempfile.TemporaryDirectory | None:
-    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises an error if there is none
     if os.access(home, os.W_OK | os.X_OK) and os.path.isdir(home):  # noqa: PTH112
         return None
     folder = tempfile.TemporaryDirectory(prefix="padim-home-")

@@ -13,14 +13,14 @@ from paddle import nn
 from common.errors import WorkError
 from models.grids import Grid
 
-GRAPH_BYTES = 2**20  # of a graph without its parameters, at most
-LEAST_FREE = 2**16  # bytes of a disk that is not full
+GRAPH_BYTES = 2**20  # largest size of a graph without its parameters
+LEAST_FREE = 2**16  # free bytes of a disk that is not full
 
 
 def save_graph(layer: nn.Layer, size: Grid, prefix: Path) -> tuple[Path, Path]:
     """Write `layer` for pictures of `size` as `prefix`.json (2.x: .pdmodel) and .pdiparams.
 
-    WorkError where the files cannot be written.
+    WorkError if the files cannot be written.
     """
     size_needed = sum(4 * int(np.prod(t.shape)) for t in layer.state_dict().values()) + GRAPH_BYTES
     if shutil.disk_usage(prefix.parent).free < size_needed:
@@ -32,10 +32,12 @@ def save_graph(layer: nn.Layer, size: Grid, prefix: Path) -> tuple[Path, Path]:
         paddle.jit.save(graph, str(prefix))
     except (OSError, RuntimeError) as error:
         raise _full(prefix.parent) from error
-    prefix.with_suffix(".pdiparams.info").unlink(missing_ok=True)  # 2.x; nothing reads it
+    prefix.with_suffix(".pdiparams.info").unlink(
+        missing_ok=True
+    )  # written by Paddle 2 and not needed
     model = next(p for s in (".json", ".pdmodel") if (p := prefix.with_suffix(s)).exists())
     params = prefix.with_suffix(".pdiparams")
-    # Paddle does not notice where a disk is full.
+    # Paddle does not report a full disk.
     empty = min(model.stat().st_size, params.stat().st_size) == 0
     if empty or shutil.disk_usage(prefix.parent).free < LEAST_FREE:
         raise _full(prefix.parent)
@@ -45,16 +47,16 @@ def save_graph(layer: nn.Layer, size: Grid, prefix: Path) -> tuple[Path, Path]:
 def _full(folder: Path) -> WorkError:
     free = shutil.disk_usage(folder).free
     return WorkError(
-        f"{folder}: the graph cannot be written, {free / 1e6:.1f} MB are free there; free some "
-        "space, or use another folder (the environment variable TMPDIR sets the temporary one)"
+        f"{folder}: the graph cannot be written, only {free / 1e6:.1f} MB are free; free some "
+        "space, or use another folder (the environment variable TMPDIR sets the temporary folder)"
     )
 
 
 @contextmanager
 def paddle_folder(folder: Path) -> Iterator[Path]:
-    """`folder`, or a temporary one whose files are moved to it at the end.
+    """`folder`, or a temporary folder whose files are moved to `folder` at the end.
 
-    Paddle takes paths as UTF-8 text only, but names of folders may hold any bytes.
+    Paddle accepts only paths in UTF-8, but folder names may contain any bytes.
     """
     if is_utf8(folder):
         yield folder

@@ -1,1 +1,1 @@
-"""What the entry scripts do once their options are read: they join the other rooms."""
+"""The work of the entry scripts, after their options are read. Uses all other packages."""

@@ -1,4 +1,4 @@
-"""One category after the other: what training and validation have in common."""
+"""Runs training or validation for one category after the other."""
 
 import logging
 from collections.abc import Callable
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 def each_category(names: list[str], work: Callable[[str], Figures | None]) -> int:
-    """Do `work` for each name and print the closing lines; the exit code.
+    """Do `work` for each name and print the closing lines; returns the exit code.
 
-    Of several categories one that fails does not stop the others, and the mean of those that
-    have figures comes last, as category `all`.
+    If one of several categories fails, the others still run. The last line has the mean of all
+    categories with figures, as category `all`.
     """
     if len(names) == 1:
         phase.take()
@@ -40,7 +40,7 @@ def each_category(names: list[str], work: Callable[[str], Figures | None]) -> in
         columns = zip(*map(_aurocs, results.values()), strict=True)
         print(closing_lines("all", *map(mean, columns)))
     if failed:
-        logger.error("failed: %s", ", ".join(failed))
+        logger.error("failed categories: %s", ", ".join(failed))
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""Turn a checkpoint into the files that are deployed."""
+"""Exports a checkpoint as files for deployment."""
 
 import argparse
 import logging
@@ -23,11 +23,11 @@ from tasks.settings import Loading
 
 logger = logging.getLogger(__name__)
 
-SAMPLE = 32  # pictures at most to quantise with
+SAMPLE = 32  # largest number of sample pictures for quantisation
 
 
 def export_model(options: argparse.Namespace) -> int:
-    """Export the model that the options name; prints the files written, one per line."""
+    """Export the model that the options name; prints one line per written file."""
     path = find_model(options.model_path, Path("output"), options.category)
     record = checkpoint.load_record(path)
     _require_agreement(record, options, path)
@@ -38,7 +38,7 @@ def export_model(options: argparse.Namespace) -> int:
     folder = writable_folder(options.save_dir, "save_dir")
     logger.info("%s", record.weights_line())
     detector = load_detector(path, Engine(device="cpu"))
-    from models.export import export  # after the checks, and after Paddle was prepared
+    from models.export import export  # imports Paddle: only after the checks and `runtime.prepare`
 
     onnx, dtype = options.format == "onnx", options.distribution_dtype
     for file in export(detector, folder, options.fused, onnx, dtype, sample):
@@ -50,20 +50,24 @@ def export_model(options: argparse.Namespace) -> int:
 def _require_quantizable(options: argparse.Namespace, record: Record) -> None:
     if options.fused or options.format == "onnx":
         raise UsageError(
-            "int8 is for model.pdmodel alone, not for fused or ONNX graphs", "quantize"
+            "int8 works only for model.pdmodel; omit --fused and --format onnx", "quantize"
         )
     if (backbone := record.features.backbone) not in RESIDUAL:
-        raise UsageError(f"int8 is for residual networks, not {backbone}", "quantize")
+        raise UsageError(
+            f"int8 works only for residual networks; this model has {backbone}", "quantize"
+        )
 
 
 def _sample(folder: Path, preprocessing: Preprocessing, max_pixels: int) -> np.ndarray:
-    """Pictures of `folder` to quantise with, evenly chosen: normalised float32 [B,3,H,W]."""
+    """Sample pictures, evenly chosen from `folder`: normalised float32 [B,3,H,W]."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", "quantize")
+        raise UsageError(
+            f"{folder}: no such folder; expected a folder of good pictures", "quantize"
+        )
     paths = pictures_in(folder, recursive=True)
     if not paths:
-        raise UsageError(f"{folder}: no pictures in it or below it", "quantize")
-    # Paddle 3 quantises the graphs of Paddle 2, and decides as it starts which kind it writes.
+        raise UsageError(f"{folder}: no pictures in this folder or its subfolders", "quantize")
+    # Paddle 3 can quantise only graphs of Paddle 2's format. It reads this setting when it starts.
     os.environ["FLAGS_enable_pir_api"] = "0"  # noqa: SIM112 - its name
     count = min(SAMPLE, len(paths))
     chosen = [Sample(paths[i * len(paths) // count]) for i in range(count)]
@@ -75,18 +79,20 @@ def _sample(folder: Path, preprocessing: Preprocessing, max_pixels: int) -> np.n
 
 
 def _require_agreement(record: Record, options: argparse.Namespace, path: Path) -> None:
-    """What was named beside the model must be what it was trained with: UsageError."""
+    """UsageError if other options than the model's own are given for it."""
     named = options.depth or options.backbone
     backbone, trained = backbone_from(options) if named else None, record.features.backbone
     if backbone not in (None, trained):
-        raise UsageError(f"{path} was trained with {trained}, not {backbone}")
+        raise UsageError(f"{path} was trained with backbone {trained}, not {backbone}")
     if options.category not in (None, record.category):
-        raise UsageError(f"{path} was trained on {record.category}, not {options.category}")
+        raise UsageError(
+            f"{path} was trained on category {record.category}, not {options.category}"
+        )
     size = options.img_size
     size = (size, size) if isinstance(size, int) else size
     if size not in (None, record.size):
         trained, wanted = ("x".join(map(str, pair)) for pair in (record.size, size))
         raise UsageError(
-            f"{path} was trained with --img_size {trained}, not {wanted}; each place of the "
-            "picture has statistics of its own, so train again for another size"
+            f"{path} was trained with --img_size {trained}, not {wanted}; the model has separate "
+            "statistics for each position in the picture, so train again for another size"
         )

@@ -1,4 +1,4 @@
-"""Judge pictures with exported files."""
+"""Judges pictures with exported files."""
 
 import argparse
 import logging
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def infer_all(options: argparse.Namespace) -> int:
-    """Judge what --input_file names; the exit code."""
+    """Judge the pictures of --input_file; returns the exit code."""
     files = find_files(options)
     answers, loading = answers_from(options), loading_from(options)
     engine = Engine(
@@ -53,18 +53,21 @@ def find_files(options: argparse.Namespace) -> ExportedFiles:
     else:
         model = _twin(options.model_file)
     if model.suffix not in GRAPHS:
-        raise UsageError(f"{model}: expected a graph, {', '.join(GRAPHS)}", "model_file")
+        raise UsageError(
+            f"{model}: expected a graph file with one of the endings {', '.join(GRAPHS)}",
+            "model_file",
+        )
     files = ExportedFiles.beside(model, options.params_file, options.distribution)
     for path, option in ((files.model, "model_file"), (files.params, "params_file")):
         if path is not None and not path.is_file():
-            raise UsageError(f"{path}: no such file; export_model.py writes it", option)
+            raise UsageError(f"{path}: no such file; export_model.py writes this file", option)
     return files
 
 
 def _twin(model: Path) -> Path:
-    """`model`, or where it is missing the same graph as the other Paddle writes it."""
+    """`model`; if it does not exist, the same graph in the format of the other Paddle version."""
     other = {".json": ".pdmodel", ".pdmodel": ".json"}.get(model.suffix)
     if model.exists() or other is None or not (twin := model.with_suffix(other)).exists():
         return model
-    logger.info("%s does not exist; %s is used", model, twin)
+    logger.info("%s does not exist; using %s", model, twin)
     return twin

@@ -1,4 +1,4 @@
-"""Judge pictures one by one: one line for each, and where asked for a sheet and a map."""
+"""Judges pictures: one line per picture, and on request a sheet and a map."""
 
 import json
 import logging
@@ -21,11 +21,14 @@ logger = logging.getLogger(__name__)
 
 
 class Source:
-    """The pictures that option `setting` names by `path`, without those in our `output` folder."""
+    """The pictures at `path`, the value of option `setting`, without those in `output`."""
 
     def __init__(self, path: Path, setting: str, output: Path):
         if not path.exists():
-            raise UsageError(f"{path}: no such picture or folder", setting)
+            raise UsageError(
+                f"{path}: no such file or folder; expected a picture or a folder of pictures",
+                setting,
+            )
         self.output, self.root, self.paths = output, path, [path]
         if not path.is_dir():
             self.root = path.parent
@@ -34,18 +37,18 @@ class Source:
         if ours != path.resolve():
             self.paths = [p for p in self.paths if ours not in p.resolve().parents]
         if not self.paths:
-            raise UsageError(f"{path}: no pictures in it or below it", setting)
+            raise UsageError(f"{path}: no pictures in this folder or its subfolders", setting)
 
     def targets(self, answers: Answers) -> dict[str, dict[Path, Path]]:
-        """Where each picture's `picture` (sheet) and `map` go, as far as they were asked for.
+        """Paths of the sheet (`picture`) and the `map` of each picture, if they are to be saved.
 
-        UsageError where a folder cannot be written, or a picture to be judged would be overwritten.
+        UsageError if a folder cannot be written or a picture to be judged would be overwritten.
         """
         targets = {}
         if answers.save_picture and self.output.suffix.lower() == ".png":
             if len(self.paths) > 1:
                 raise UsageError(
-                    f"{self.output}: one file for {len(self.paths)} pictures; name a folder",
+                    f"{self.output}: one file name for {len(self.paths)} pictures; give a folder",
                     "save_path",
                 )
             writable_folder(self.output.parent)
@@ -59,12 +62,13 @@ class Source:
         for target in targets.get("picture", {}).values():
             if target.resolve() in pictures:
                 raise UsageError(
-                    f"{target} would overwrite a picture to be judged; name another", "save_path"
+                    f"{target} would overwrite a picture to be judged; give another folder",
+                    "save_path",
                 )
         return targets
 
     def _mirrored(self, folder: Path, suffix: str) -> dict[Path, Path]:
-        """Each picture at its place relative to the root, below `folder`."""
+        """For each picture a path in `folder`, with the same subfolders as below the root."""
         relative = [path.relative_to(self.root) for path in self.paths]
         places = (folder / name for name in target_names(relative, suffix))
         return dict(zip(self.paths, places, strict=True))
@@ -78,10 +82,10 @@ def judge_all(
     category: str | None,
     timed=None,
 ) -> int:
-    """Judge every picture of `source`; the exit code.
+    """Judge every picture of `source`; returns the exit code.
 
-    1 where a picture could not be judged, unless `loading` allows that, or a file not written.
-    `category`: the one that the user expects.
+    It is 1 if a file was not written, or if a picture could not be judged and `loading` does not
+    allow that. `category`: the category that the user expects.
     """
     targets = source.targets(answers)
     record = inspector.record
@@ -92,7 +96,10 @@ def judge_all(
     if answers.threshold is not None:
         inspector.threshold = answers.threshold
     if inspector.threshold is None:
-        logger.warning("no threshold: validate the model (val.py) or give --threshold")
+        logger.warning(
+            "the model has no threshold, so every verdict is unknown: validate it with val.py, or "
+            "give --threshold"
+        )
     skipped, teller = [], Teller(inspector, answers, targets)
     judgements = inspector.inspect(source.paths, skipped, timed)
     for judgement in progress(judgements, len(source.paths), "judge", size=lambda _: 1):
@@ -100,7 +107,7 @@ def judge_all(
     log_phases()
     if skipped:
         level = logging.WARNING if loading.skip_bad else logging.ERROR
-        logger.log(level, "%d of %d pictures did not decode", len(skipped), len(source.paths))
+        logger.log(level, "%d of %d pictures could not be read", len(skipped), len(source.paths))
     if teller.failed:
         logger.error("%d files could not be written", teller.failed)
     return 1 if teller.failed or (skipped and not loading.skip_bad) else 0
@@ -114,7 +121,7 @@ def judge_timed(
     category: str | None,
     precision: str,
 ) -> int:
-    """The same, one step after the other, and a report of the time that each step takes."""
+    """As `judge_all`, but one step after the other, with a report of the time of each step."""
     from benchmarks.autolog import Benchmark
 
     pictures = len(source.paths)
@@ -125,13 +132,13 @@ def judge_timed(
 
 
 class Teller:
-    """Prints judgements and saves what was asked for; `failed` counts files not written."""
+    """Prints judgements and saves sheets and maps; `failed` counts files not written."""
 
     def __init__(self, inspector: Inspector, answers: Answers, targets: dict):
         self.json, self.targets, self.category = answers.json, targets, inspector.record.category
         self.failed, self.sheet = 0, None
         if answers.save_picture:
-            from evaluation.pictures import Sheet  # imports more than judging alone needs
+            from evaluation.pictures import Sheet  # judging alone does not need matplotlib
 
             record = inspector.record
             scale = scale_for(record.calibration, record.unit, inspector.threshold)

@@ -1,4 +1,4 @@
-"""Judge pictures with a checkpoint."""
+"""Judges pictures with a checkpoint."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from tasks.settings import answers_from, loading_from
 
 
 def predict_all(options: argparse.Namespace) -> int:
-    """Judge what --picture_path names; the exit code."""
+    """Judge the pictures of --picture_path; returns the exit code."""
     model = find_model(options.model_path, Path("output"), options.category)
     answers, loading = answers_from(options), loading_from(options)
     inspector = Inspector.open_checkpoint(

@@ -1,4 +1,4 @@
-"""What every run has in common: pictures loaded, warnings, time accounted for."""
+"""What all runs share: the loader, warnings, and the log of phases."""
 
 import logging
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def loader_for(
 
 @contextmanager
 def unskipped():
-    """Adds the remedy of the scripts to the error of a picture that does not decode."""
+    """Adds the scripts' remedy to the error of a picture that cannot be read."""
     try:
         yield
     except BadPictureError as error:
@@ -35,21 +35,22 @@ def unskipped():
 
 
 def warn_of_crop(preprocessing: Preprocessing, path: Path, max_pixels: int) -> None:
-    """Say so where the crop leaves out much of the pictures: defects there are not found."""
+    """Warn if a large part of the pictures is outside the crop: defects there are not found."""
     try:
         size = picture_size(path, max_pixels)
     except BadPictureError:
         return  # the loader reports it, or skips it
     if (seen := preprocessing.seen(size)) < 0.7:
         logger.warning(
-            "the crop sees %.0f %% of a %d×%d picture; to see all of it, give --resize and "
-            "--img_size a HEIGHTxWIDTH of the pictures' shape",
+            "the crop covers only %.0f %% of a %d×%d picture; defects outside it are not found. "
+            "To use the whole picture, set --resize and --img_size to a HEIGHTxWIDTH with the "
+            "same aspect ratio",
             *(100 * seen, *size),
         )
 
 
 def log_phases() -> dict[str, float]:
-    """One line with the seconds of every phase since the last such line, and the seconds."""
+    """Log the seconds of every phase since the last call in one line, and return them."""
     seconds = phase.take()
     text = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items())
     logger.info("seconds: %s", text)

@@ -1,4 +1,4 @@
-"""What the scripts' options mean: typed values, made once. Imports nothing heavy."""
+"""The options of the scripts as typed values. Imports nothing heavy."""
 
 import argparse
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Loading:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Which sheets of test pictures are saved; `seed` draws `limit` of them."""
+    """Which sheets of test pictures are saved; `seed` selects `limit` of them at random."""
 
     wanted: bool
     limit: int | None
@@ -33,7 +33,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Model:
-    """What is built, as far as it does not follow from the pictures; see build_detector."""
+    """The model to build, except what depends on the pictures; see build_detector."""
 
     method: str
     settings: Any
@@ -47,7 +47,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Validation:
-    """What val.py does, for each category of `data`; `calibrate`: None where it depends."""
+    """What val.py does for each category of `data`.
+
+    calibrate : whether to save thresholds in the model; None: only if the category is its own
+    """
 
     data: Data
     model_path: Path | None
@@ -60,7 +63,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Training:
-    """What train.py does, for each category of `data`; `validation`: None without --val."""
+    """What train.py does for each category of `data`; `validation` is None without --val."""
 
     data: Data
     preprocessing: Preprocessing
@@ -75,11 +78,11 @@ class Training:
 
 @dataclass(frozen=True)
 class Answers:
-    """What becomes of judgements.
+    """What to print and save of judgements.
 
-    threshold : replaces the model's
-    save_path : of sheets, None for the default place
-    save_map : of maps, None to save none
+    threshold : replaces the model's threshold; None keeps it
+    save_path : for sheets; None for the default path
+    save_map : for maps; None to save no maps
     """
 
     threshold: float | None
@@ -89,12 +92,12 @@ class Answers:
     save_map: Path | None
 
     def place(self, category: str, folder: str) -> Path:
-        """Where sheets go; by default to `folder` of the model's `category`."""
+        """The path for sheets; by default `folder` in the output of the model's `category`."""
         return self.save_path or Path("output") / category / folder
 
 
 def training_from(options: argparse.Namespace) -> Training:
-    """Raises UsageError where options do not fit each other."""
+    """Raises UsageError if options contradict each other."""
     backbone = backbone_from(options)
     model = Model(
         options.method,

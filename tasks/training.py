@@ -1,4 +1,4 @@
-"""Fit one model per category, and validate it where asked to."""
+"""Fits one model per category, and validates it on request."""
 
 import logging
 import platform
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def train_all(training: Training) -> int:
-    """Train all categories; the exit code."""
+    """Train all categories; returns the exit code."""
 
     def work(name: str) -> Figures | None:
         with log_file(training.log_dir, name):
@@ -34,7 +34,7 @@ def train_all(training: Training) -> int:
 
 
 def train(training: Training, name: str) -> Figures | None:
-    """Fit and save the model of category `name`; its figures where it is validated."""
+    """Fit and save the model of category `name`; returns its figures if it is validated."""
     category, where = training.data.open(name), training.data.where(name)
     require_training(category, where)
     if training.validation:
@@ -57,7 +57,7 @@ def train(training: Training, name: str) -> Figures | None:
     with phase("saving"):
         checkpoint.save(path, detector.arrays(), detector.record)
     seconds, learned = time.perf_counter() - start, detector.record.pictures
-    logger.info("%s: learned from %d pictures in %.1f s", path, learned, seconds)
+    logger.info("%s: fitted on %d pictures in %.1f s", path, learned, seconds)
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
     log_phases()
@@ -68,7 +68,7 @@ def train(training: Training, name: str) -> Figures | None:
 
 
 def _fit(training: Training, planned: Plan, loader: Loader) -> Detector:
-    """A detector that has learned the pictures of `loader`, which decode meanwhile."""
+    """A detector fitted on the pictures of `loader`, which decodes them at the same time."""
     with phase("imports, weights"):
         detector = build_detector(planned, training.engine)
     _log_settings(training.described)
@@ -83,7 +83,7 @@ def _fit(training: Training, planned: Plan, loader: Loader) -> Detector:
 
 
 def _log_settings(described: str) -> None:
-    """What it takes to repeat this run, into the log file."""
+    """Write versions and options to the log file, so that the run can be repeated."""
     import paddle
 
     versions = f"Python {platform.python_version()}, Paddle {paddle.__version__}"

@@ -1,4 +1,4 @@
-"""Score the test pictures of a category: figures, curves, sheets, thresholds."""
+"""Scores the test pictures of a category: figures, curves, sheets, thresholds."""
 
 import logging
 from collections.abc import Callable
@@ -32,10 +32,12 @@ logger = logging.getLogger(__name__)
 
 
 def validate_all(validation: Validation) -> int:
-    """Validate the saved models of all categories; the exit code."""
+    """Validate the saved models of all categories; returns the exit code."""
     names = validation.data.names
     if len(names) > 1 and validation.model_path:
-        raise UsageError("--model_path names one model, --category several; name one category")
+        raise UsageError(
+            f"--model_path gives one model for {len(names)} categories; choose one with --category"
+        )
     return each_category(names, lambda name: _validate_saved(validation, name))
 
 
@@ -65,9 +67,9 @@ def validate(
     category: Category,
     model_path: Path,
 ) -> Figures:
-    """Score the test set of `category`; write and print its figures, keep its thresholds.
+    """Score the test set of `category`; write and print its figures, and save its thresholds.
 
-    The pictures decode while `open_detector()` prepares the network of the model of `record`.
+    Pictures are decoded while `open_detector()` prepares the model of `record`.
     """
     model = checkpoint.identity(model_path)
     folder = writable_folder(validation.save_path / category.name)
@@ -81,7 +83,7 @@ def validate(
         tested = score_all(detector.score, batches, keep)
     if not tested:
         where = validation.data.where(category.name)
-        raise WorkError(f"{where}: none of the test pictures decodes")
+        raise WorkError(f"{where}: none of the test pictures can be read")
     figures = measure(tested)
     calibration = figures.calibration(tested)
     detector.record = replace(detector.record, calibration=calibration)
@@ -103,25 +105,27 @@ def validate(
 def _keep_calibration(
     validation: Validation, detector: Detector, category: str, path: Path, model: tuple
 ) -> None:
-    """Write thresholds into the model's file, if they are its own and it is still `model`."""
+    """Save the thresholds in the model file if it is unchanged and of this category."""
     wanted = validation.calibrate
     if wanted is None:
         wanted = detector.record.category == category
     if not wanted or detector.record.calibration is None:
         return
     if checkpoint.identity(path) != model:
-        logger.warning("%s was written anew meanwhile: its thresholds stay as they are", path)
+        logger.warning(
+            "%s was changed by another process during validation: thresholds are not saved", path
+        )
         return
     with phase("saving"):
         try:
             checkpoint.save(path, detector.arrays(), detector.record)
         except WorkError as error:
-            raise WorkError(f"{error}; to leave the model as it is: --no-calibrate") from error
-    logger.info("thresholds for predict.py kept in %s", path)
+            raise WorkError(f"{error}; use --no-calibrate to leave the model unchanged") from error
+    logger.info("thresholds for predict.py saved in %s", path)
 
 
 def _keeper(transform: Transform, chosen: set[Path]) -> tuple[dict, Callable]:
-    """A dict that fills with the pictures of `chosen`, uint8 [H,W,3], as batches pass."""
+    """A dict, and a function that adds a batch's pictures in `chosen` to it, uint8 [H,W,3]."""
     pictures = {}
 
     def keep(batch: Batch) -> None:
@@ -157,7 +161,7 @@ def _draw(
     names = [Path(f"{one.kind}_{one.path.name}") for one in drawn]
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.png"):
-        old.unlink()  # sheets of an earlier run would be taken for this one's
+        old.unlink()  # so that sheets of an earlier run are not mistaken for new ones
     with phase("drawing"):
         targets = zip(drawn, target_names(names, ".png"), strict=True)
         for one, target in progress(targets, len(drawn), "draw", size=lambda _: 1):

@@ -1,17 +1,18 @@
 """One multivariate Gaussian at each patch position (Defard et al. 2020, section 3.2), factored.
 
-The embedding of a patch holds the channels of coarse stages too, and all patches below one coarse
-place hold the same. So their Gaussians agree there, and the chain rule takes each apart exactly:
+The embedding of a patch contains channels of coarse stages. All patches below one position of a
+coarse stage have the same values of its channels, so their Gaussians agree on these channels. The
+chain rule splits each distance exactly:
 
     D²(z) = D²(coarsest) + D²(next | coarsest) + … + D²(finest | all coarser)
 
-The coarse terms are kept and computed once for all the patches that share them. For ResNet-18 with
-d = 100 that is 29 MB in place of the 125 MB of 3136 precision matrices, and as much less to read
-for a picture; for one stage alone it is the usual Cholesky factor.
+The coarse terms are stored and computed once for all patches that share them. For ResNet-18 with
+d = 100 this takes 29 MB instead of 125 MB for 3136 precision matrices, and scoring a picture reads
+accordingly less memory. With a single stage it is the usual Cholesky factor.
 
-Everything is batched over positions, in bands of rows, and the bands of larger batches are shared
-out to threads. BLAS itself is limited to one thread, for the whole process: its own threads wait
-for each other at every small matrix, and go on spinning where the network wants the processor.
+All computations are batched over positions, in bands of rows. For larger batches, threads process
+the bands in parallel. BLAS is limited to one thread for the whole process: its threads would wait
+for each other at every small matrix, and would keep processors busy that the network needs.
 """
 
 import functools
@@ -28,21 +29,21 @@ from models.grids import Grid, nearest
 
 logger = logging.getLogger(__name__)
 
-# Beside a covariance of norm 1, float32 resolves no variance smaller than this: where channels
-# outnumber pictures, the inverse would be one of rounding errors. (Half of it fails now and then;
-# ResNet-18's covariances have a norm below 10, which leaves epsilon a factor of 500.)
+# The smallest epsilon for a covariance of norm 1 in float32. With a smaller one, and more channels
+# than pictures, rounding errors would dominate the inverse. (Half of this value fails sometimes.
+# ResNet-18's covariances have a norm below 10, so the default epsilon is 500 times the limit.)
 RESOLUTION = 2.0**-19
 BAND_ELEMENTS = 2**19  # of the largest array that a band works on: 2 MB
 
 
 @dataclass
 class Level:
-    """What belongs to one stage: c channels of its own at P = h·w places, D with all coarser ones.
+    """One stage: c own channels at P = h·w positions; D channels with those of coarser stages.
 
     mean : float32 [P,c]
-    factor : float32 [P,c,D], columns coarsest stage first, the own channels last. While fitting:
-        scatter, the sums of own times all centred channels. Then [K|A], so that
-        y = A (z − mean) + K·(the y of all coarser stages) is white: D²(z | coarser) = |y|².
+    factor : float32 [P,c,D], columns of the coarsest stage first, own channels last. In fitting:
+        scatter, the sums of products of own and all centred channels. Afterwards: [K|A], so that
+        y = A (z − mean) + K·(y of all coarser stages) is white: D²(z | coarser) = |y|².
     """
 
     grid: Grid
@@ -51,16 +52,16 @@ class Level:
 
 
 class PatchGaussian:
-    """Streaming mean and covariance at every place, for maps of one or more stages.
+    """Streaming mean and covariance at every position, for maps of one or more stages.
 
-    `stages` holds (channels, (h,w)) of each map, finest first, as the extractor gives them.
-    Memory does not depend on how many pictures are seen.
+    `stages` has (channels, (h,w)) of each map, finest first, as in `models.features`.
+    Memory does not depend on the number of pictures.
 
     Attributes
     ----------
-    n : int, pictures seen
+    n : int, number of training pictures
     levels : list of Level, coarsest first
-    finalized : bool, whether the factors are those of scoring
+    finalized : bool, whether the factors are ready for scoring
     """
 
     def __init__(self, stages: Sequence[tuple[int, Grid]], epsilon: float = 0.01):
@@ -81,10 +82,10 @@ class PatchGaussian:
         return self.levels[-1].grid
 
     def update(self, maps: Sequence[np.ndarray]) -> None:
-        """Take in the maps [B,c,h,w] of each stage, finest first, each picture once.
+        """Add the maps [B,c,h,w] of each stage, finest first, each picture once.
 
-        Chan, Golub and LeVeque (1979): the batch is centred on its own mean, and the shift
-        between the two means enters as one more column, so that a level costs one product.
+        Chan, Golub and LeVeque (1979): the batch is centred on its own mean. The difference of the
+        two means becomes an additional column, so that each level needs only one product.
         """
         b = len(maps[0])
         if b == 0:
@@ -109,7 +110,7 @@ class PatchGaussian:
         self.n = total
 
     def merge(self, other: "PatchGaussian") -> None:
-        """Take in all that `other`, not finalized either, has seen (same formula as `update`)."""
+        """Add the statistics of `other`, also not finalized (same formula as `update`)."""
         total = self.n + other.n
         if other.n == 0:
             return
@@ -131,15 +132,15 @@ class PatchGaussian:
     def finalize(self) -> None:
         """Turn scatter into factors: Σ = scatter/(n−1) + ε I, whitened level by level, in place.
 
-        What a level's channels share with the coarser ones is taken out of their covariance
-        (Schur complement); the rest is inverted by Cholesky. ε is raised, with a warning, where
-        variances are so large that float32 cannot resolve it. Raises ValueError with fewer than two
-        pictures (no covariance) and FloatingPointError where maps or variances were not finite.
+        The part that a level's channels share with coarser levels is subtracted from the covariance
+        (Schur complement); the rest is inverted by Cholesky. If variances are too large for ε in
+        float32, ε is raised with a warning. Raises ValueError with fewer than two pictures (no
+        covariance) and FloatingPointError if maps or variances are not finite.
         """
         if self.n < 2:
-            raise ValueError(f"a covariance needs at least 2 pictures, there were {self.n}")
+            raise ValueError(f"a covariance needs at least 2 pictures, found {self.n}")
         if not all(np.isfinite(level.mean).all() for level in self.levels):
-            raise FloatingPointError("the embeddings hold values that are not finite")
+            raise FloatingPointError("the embeddings contain values that are not finite")
         self._resolve()
         epsilon, divisor = np.float32(self.epsilon), np.float32(self.n - 1)
 
@@ -162,18 +163,18 @@ class PatchGaussian:
         self.finalized = True
 
     def _resolve(self) -> None:
-        """Raise ε to what float32 resolves beside the largest variances."""
+        """Raise ε if it is too small in float32 for the largest variances."""
         factors = [level.factor for level in self.levels]
         with np.errstate(over="ignore"):
-            # No np.linalg.norm: it copies what may be most of the memory.
+            # np.linalg.norm would copy the largest array.
             squared = sum(float(np.einsum("pij,pij->p", f, f).max()) for f in factors)
         norm = squared**0.5 / (self.n - 1)
         if not np.isfinite(norm):
-            raise FloatingPointError("the embeddings vary beyond float32's range")
+            raise FloatingPointError("the variances of the embeddings are too large for float32")
         if (least := RESOLUTION * norm) > self.epsilon:
             logger.warning(
-                "the embeddings vary so much (covariances of norm %.2g) that float32 does not "
-                "resolve epsilon = %.2g: raised to %.2g",
+                "the covariances of the embeddings have a norm of %.2g; epsilon %.2g is too small "
+                "for it in float32 and is raised to %.2g",
                 norm,
                 self.epsilon,
                 least,
@@ -201,29 +202,28 @@ class PatchGaussian:
         return np.ascontiguousarray(distance.T).reshape(b, *self.grid)
 
     def _each_band(self, work: Callable[["Band"], None], columns: int) -> None:
-        """Do `work` for all bands, of about BAND_ELEMENTS each where a place has d × `columns`."""
+        """Do `work` for all bands of about BAND_ELEMENTS, d × `columns` of them per position."""
         _limit_blas()
         elements = len(self.levels[-1].mean) * self.dims * columns
         count = max(1, elements // BAND_ELEMENTS)
         bands = _bands(tuple(level.grid for level in self.levels), count)
         if len(bands) == 1:
-            work(bands[0])  # so little that waking threads would take longer
+            work(bands[0])  # for so little work, threads would take longer
         else:
             list(_pool().map(work, bands))
 
 
 @dataclass(frozen=True)
 class Part:
-    """A band's share of one level: its `places`, and which of the next coarser level's they share.
-
-    `parent` counts from the start of the same band's share of that level.
+    """The part of a band in one level: its positions `places`, and for each of them `parent`, the
+    position of the next coarser level above it, counted within the same band.
     """
 
     places: slice
     parent: np.ndarray
 
     def columns(self, stage: np.ndarray) -> np.ndarray:
-        """The share of a map [B,c,h,w] as [places,c,B]."""
+        """The part of a map [B,c,h,w] as [positions,c,B]."""
         flat = stage.reshape(*stage.shape[:2], -1)[:, :, self.places]
         return np.ascontiguousarray(flat.transpose(2, 1, 0))
 
@@ -240,7 +240,7 @@ def _bands(grids: tuple[Grid, ...], count: int) -> list[Band]:
 
 
 def _band(grids: tuple[Grid, ...], top: int, bottom: int) -> Band:
-    """What lies below the rows `top` to `bottom` of the coarsest of `grids`."""
+    """The band below the rows `top` to `bottom` of the coarsest of `grids`."""
     h, w = grids[0]
     band = [Part(slice(top * w, bottom * w), np.zeros((bottom - top) * w, np.intp))]
     for (coarse_h, coarse_w), (h, w) in zip(grids[:-1], grids[1:], strict=True):
@@ -253,9 +253,9 @@ def _band(grids: tuple[Grid, ...], top: int, bottom: int) -> Band:
 
 
 def _whitened(cross: np.ndarray, coarser: list[np.ndarray]) -> np.ndarray:
-    """Covariances [N,c,·] with the channels z of coarser levels → those with their white y.
+    """Covariances [N,c,·] with the channels z of coarser levels → covariances with their white y.
 
-    As y = A z + K·(y of those above), each level's columns follow from those left of them.
+    Because y = A z + K·(y of coarser levels), each level's columns follow from those left of them.
     """
     start = 0
     for factor in coarser:
@@ -281,7 +281,7 @@ def invert_lower(factor: np.ndarray, base: int = 32) -> np.ndarray:
     """Inverse of lower triangular matrices [N,d,d], by halves.
 
     [[A,0],[B,C]]⁻¹ = [[A⁻¹,0],[−C⁻¹BA⁻¹,C⁻¹]]: most of the work becomes matrix products,
-    twice as fast at d = 100 as the general inverse, which cannot use the zeros.
+    twice as fast at d = 100 as the general inverse, which does not use the zeros.
     """
     d = factor.shape[-1]
     if d <= base:

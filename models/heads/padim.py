@@ -18,8 +18,8 @@ class PaDiMHead:
 
     Arrays, for each level k of the factored Gaussian, coarsest stage first: `mean{k}` [P,c];
     `own{k}` [P,c(c+1)/2], the lower triangle of the factor A of the level's own channels, row by
-    row; `coarser{k}` [P,c,D−c], the factor K of the white y of all coarser levels (none at level
-    0). The precision matrix of a patch is WᵀW, where W has the rows of all its levels.
+    row; `coarser{k}` [P,c,D−c], the factor K of the white y of all coarser levels (not at level 0).
+    The precision matrix of a patch is WᵀW, where W has the rows of all its levels.
     """
 
     def __init__(self, settings, stages: Stages):
@@ -32,7 +32,7 @@ class PaDiMHead:
         for channels, (h, w) in reversed(stages):
             coarser += channels
             numbers += h * w * channels * coarser
-        return 2 * 4 * numbers  # float32; saving makes a second copy
+        return 2 * 4 * numbers  # float32; saving needs a second copy
 
     @property
     def n(self) -> int:
@@ -51,19 +51,23 @@ class PaDiMHead:
 
     def finish(self) -> None:
         if self.n < 2:
-            raise UsageError(f"training needs at least 2 good pictures, there were {self.n}")
+            raise UsageError(f"training needs at least 2 good pictures, found {self.n}")
         try:
             self.gaussian.finalize()
         except (FloatingPointError, np.linalg.LinAlgError) as error:
-            raise WorkError(f"the features have no covariance ({error})") from error
-        self.settings = replace(self.settings, epsilon=self.gaussian.epsilon)  # it may be raised
+            raise WorkError(
+                f"the covariance of the features cannot be computed ({error})"
+            ) from error
+        self.settings = replace(
+            self.settings, epsilon=self.gaussian.epsilon
+        )  # `finalize` may have raised it
 
     def score(self, maps: Maps) -> tuple[None, np.ndarray]:
         return None, self.gaussian.mahalanobis(maps)
 
     def leave_one_out(self, maps: Maps) -> tuple[None, np.ndarray]:
-        """Exact for a divisor that stays n − 1 (Sherman and Morrison 1950); inf where a picture
-        alone spans a direction."""
+        """Exact if the divisor stays n − 1 (Sherman and Morrison 1950); inf if only this picture
+        varies in a direction."""
         n = float(self.n)
         squared = self.gaussian.mahalanobis(maps).astype(np.float64) ** 2
         rest = np.maximum(1 - n / (n - 1) ** 2 * squared, 0)
@@ -103,12 +107,12 @@ class PaDiMHead:
 def _fill(target: np.ndarray, arrays: dict[str, np.ndarray], name: str) -> None:
     array = arrays[name]
     if array.shape != target.shape or array.dtype.kind != "f":
-        raise ValueError(f"{name} is {array.dtype} {array.shape}, not float {target.shape}")
+        raise ValueError(f"{name} is {array.dtype} {array.shape}, expected float {target.shape}")
     target[:] = array
 
 
 def _distance_layer(gaussian: PatchGaussian):
-    """The arithmetic of `PatchGaussian.mahalanobis` as operators of a graph."""
+    """The computation of `PatchGaussian.mahalanobis` as a Paddle layer."""
     import paddle
     from paddle import nn
 
@@ -144,7 +148,7 @@ def _distance_layer(gaussian: PatchGaussian):
             return None, distance.reshape([-1, *self.grids[-1]])
 
         def _centred(self, stage, i: int):
-            """A map [B,c,h,w] as [places,c,B], less the mean."""
+            """A map [B,c,h,w] as [positions,c,B], minus the mean."""
             h, w = self.grids[i]
             columns = stage.reshape([0, stage.shape[1], h * w]).transpose([2, 1, 0])
             return columns - getattr(self, f"mean{i}")
