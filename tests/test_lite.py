@@ -10,6 +10,7 @@ import pytest
 
 from common.errors import WorkError
 from common.preprocessing import Preprocessing
+from datasets.transforms import Transform
 from models.backbones import catalogue, names, packages, sources, weights
 from models.backbones.network import build, full_shapes, set_weights
 from models.factory import plan
@@ -123,3 +124,33 @@ def test_timms_names_are_known():
     assert not any(".se." in name for name in modules)
     variant = names.variant_of("efficientnet_lite0", ["conv_stem.weight"], "lite.pth")
     assert variant == {"padding": "same", "epsilon": 1e-3}
+
+
+def classified(backbone: str, picture: np.ndarray) -> list[int]:
+    """The five likeliest ImageNet classes of a picture uint8 [H,W,3], by the whole network."""
+    found, side = sources.find(backbone), catalogue.EFFICIENT[backbone].side
+    mean, std = sources.normalization(backbone)
+    resize = round(side * 256 / 224)
+    transform = Transform(Preprocessing(resize, (side, side), mean, std))
+    last = f"block{catalogue.blocks(backbone)[-1].number}"
+    network = build(backbone, (last,), (side, side), found.variant)
+    set_weights(network, found.state)
+    (x,) = network(paddle.to_tensor(transform.normalize(transform.picture(picture))[None]))
+    head = weights.read(packages.find(backbone))
+    x = np.einsum("oc,chw->ohw", head["_conv_head.weight"][:, :, 0, 0], x.numpy()[0])
+    scale = head["_bn1.weight"] / np.sqrt(head["_bn1.running_var"] + 1e-3)
+    x = scale[:, None, None] * (x - head["_bn1.running_mean"][:, None, None])
+    features = (x + head["_bn1.bias"][:, None, None]).clip(0, 6).mean(axis=(1, 2))
+    return np.argsort(head["_fc.weight"] @ features + head["_fc.bias"])[::-1][:5].tolist()
+
+
+@INSTALLED
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [("chelsea", {281, 282, 285}), ("coffee", {504, 967, 968}), ("rocket", {657, 744})],
+)
+def test_the_whole_network_names_what_pictures_show(backbone, name, classes):
+    """Weights, padding and normalisation are right (cats; mug, espresso, cup; missile, projectile)."""
+    picture = getattr(pytest.importorskip("skimage.data"), name)()
+    assert set(classified(backbone, picture)) & classes
