@@ -151,6 +151,6 @@ def classified(backbone: str, picture: np.ndarray) -> list[int]:
     [("chelsea", {281, 282, 285}), ("coffee", {504, 967, 968}), ("rocket", {657, 744})],
 )
 def test_the_whole_network_names_what_pictures_show(backbone, name, classes):
-    """Weights, padding and normalisation are right (cats; mug, espresso, cup; missile, projectile)."""
+    """Cats; mug, espresso, cup; missile, projectile: weights, padding, normalisation are right."""
     picture = getattr(pytest.importorskip("skimage.data"), name)()
     assert set(classified(backbone, picture)) & classes
