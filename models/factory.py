@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError, WorkError
 from common.preprocessing import Preprocessing
 from models import checkpoint, runtime
-from models.backbones import catalogue
+from models.backbones import catalogue, sources
 from models.backbones.shapes import expected_stages
 from models.detector import Detector
 from models.engine import Engine
@@ -62,6 +62,7 @@ def plan(
     pretrained_backbone : weights: a file, auto (None), embedded or random
     layers : layers that form the features; `reduction` (catalogue.REDUCTIONS) reduces their
         channels to `dims`, with the random `seed`
+    preprocessing : its mean and deviation are replaced by those of the weights
     sigma : of the smoothing of the anomaly map, in pixels
     batch_size : pictures per batch in training, for the check of memory
 
@@ -73,6 +74,8 @@ def plan(
     layers = row.layers(backbone) if layers is None else tuple(layers)
     total = sum(catalogue.channels(backbone, layer) for layer in layers)
     dims, reduction = _reduced(row.dims(backbone), total, dims, reduction)
+    mean, std = sources.normalization(backbone, pretrained_backbone)
+    preprocessing = replace(preprocessing, mean=mean, std=std)
     seed, size = _drawn_by(seed, reduction), preprocessing.crop
     stages = expected_stages(backbone, layers, dims, reduction == "semi_orthogonal", size)
     require_memory(method, settings, backbone, layers, stages, size, batch_size)
@@ -91,7 +94,7 @@ def build_detector(planned: Plan | None = None, engine: Engine | None = None, **
     runtime.prepare()
     engine = (engine or Engine()).resolve()  # report errors before a download
     from models import features as reductions
-    from models.backbones import network, sources
+    from models.backbones import network
 
     backbone, size = planned.backbone, planned.preprocessing.crop
     found = sources.find(backbone, planned.pretrained_backbone)

@@ -51,7 +51,7 @@ def train(training: Training, name: str) -> Figures | None:
     )
 
     start = time.perf_counter()
-    loader = loader_for(category.train, training.preprocessing, training.loading)
+    loader = loader_for(category.train, planned.preprocessing, training.loading)
     with loader, unskipped():
         detector = _fit(training, planned, loader)
     with phase("saving"):

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from models.backbones.catalogue import (
-    BACKBONES,
     POINTS,
     RESIDUAL,
     RESIDUAL_LAYERS,
+    URLS,
     all_layers,
     blocks,
     preset,
@@ -29,7 +29,7 @@ SAMPLES = 64  # of each map, beside its norm
 
 # Backbone, library, the file that its weights would come in.
 CASES = [
-    *((backbone, "torchvision", f"{backbone}.pth") for backbone in BACKBONES),
+    *((backbone, "torchvision", f"{backbone}.pth") for backbone in URLS),
     ("efficientnet_b0", "timm", "efficientnet_b0_ra.pth"),
     ("efficientnet_b4", "timm", "tf_efficientnet_b4_aa.pth"),
     ("efficientnet_b0", "efficientnet_pytorch", "efficientnet-b0.pth"),

@@ -24,16 +24,37 @@ RESIDUAL = {
 }
 RESIDUAL_LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
-# EfficientNets (Tan and Le 2019): width factor, depth factor, side of the training pictures.
+
+@dataclass(frozen=True)
+class Scaling:
+    """How an EfficientNet (Tan and Le 2019) differs from B0.
+
+    width, depth : factors of channels and of blocks per stage
+    side : of the pictures that it was trained on
+    lite : EfficientNet-Lite (Google 2020): ReLU6, no squeeze and excitation, and stem, first and
+        last stage keep B0's size
+    """
+
+    width: float
+    depth: float
+    side: int
+    lite: bool = False
+
+
 EFFICIENT = {
-    "efficientnet_b0": (1.0, 1.0, 224),
-    "efficientnet_b1": (1.0, 1.1, 240),
-    "efficientnet_b2": (1.1, 1.2, 260),
-    "efficientnet_b3": (1.2, 1.4, 300),
-    "efficientnet_b4": (1.4, 1.8, 380),
-    "efficientnet_b5": (1.6, 2.2, 456),
-    "efficientnet_b6": (1.8, 2.6, 528),
-    "efficientnet_b7": (2.0, 3.1, 600),
+    "efficientnet_b0": Scaling(1.0, 1.0, 224),
+    "efficientnet_b1": Scaling(1.0, 1.1, 240),
+    "efficientnet_b2": Scaling(1.1, 1.2, 260),
+    "efficientnet_b3": Scaling(1.2, 1.4, 300),
+    "efficientnet_b4": Scaling(1.4, 1.8, 380),
+    "efficientnet_b5": Scaling(1.6, 2.2, 456),
+    "efficientnet_b6": Scaling(1.8, 2.6, 528),
+    "efficientnet_b7": Scaling(2.0, 3.1, 600),
+    "efficientnet_lite0": Scaling(1.0, 1.0, 224, lite=True),
+    "efficientnet_lite1": Scaling(1.0, 1.1, 240, lite=True),
+    "efficientnet_lite2": Scaling(1.1, 1.2, 260, lite=True),
+    "efficientnet_lite3": Scaling(1.2, 1.4, 280, lite=True),
+    "efficientnet_lite4": Scaling(1.4, 1.8, 300, lite=True),
 }
 # Stages of B0: expansion, kernel, stride, channels, number of blocks (table 1 of the paper).
 B0 = (
@@ -108,15 +129,22 @@ class Block:
 
 def blocks(backbone: str) -> list[Block]:
     """The blocks of an EfficientNet, in order."""
-    width, depth, _ = EFFICIENT[backbone]
-    found, inputs = [], rounded(STEM * width)
+    scaling = EFFICIENT[backbone]
+    found, inputs = [], stem_channels(backbone)
     for stage, (expansion, kernel, stride, channels, repeats) in enumerate(B0):
-        outputs = rounded(channels * width)
-        for i in range(math.ceil(repeats * depth)):
+        outputs = rounded(channels * scaling.width)
+        fixed = scaling.lite and stage in (0, len(B0) - 1)
+        for i in range(repeats if fixed else math.ceil(repeats * scaling.depth)):
             place = (len(found) + 1, stage, i)
             found.append(Block(*place, expansion, kernel, 1 if i else stride, inputs, outputs))
             inputs = outputs
     return found
+
+
+def stem_channels(backbone: str) -> int:
+    """Of an EfficientNet's first convolution."""
+    scaling = EFFICIENT[backbone]
+    return STEM if scaling.lite else rounded(STEM * scaling.width)
 
 
 def rounded(channels: float) -> int:

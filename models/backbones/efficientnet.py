@@ -1,4 +1,5 @@
-"""EfficientNet B0 to B7 (Tan and Le 2019, arXiv 1905.11946), cut after the last layer used."""
+"""EfficientNet B0 to B7 (Tan and Le 2019, arXiv 1905.11946) and EfficientNet-Lite (Google 2020),
+cut after the last layer used."""
 
 from collections.abc import Sequence
 
@@ -10,11 +11,10 @@ from models.backbones.catalogue import (
     EFFICIENT,
     PADDINGS,
     POINTS,
-    STEM,
     Block,
     blocks,
     channels,
-    rounded,
+    stem_channels,
 )
 
 Size = tuple[int, int]
@@ -35,15 +35,17 @@ class ConvNorm(nn.Layer):
 
 
 class MBConv(nn.Layer):
-    """Inverted residual block with squeeze and excitation, up to `end`, one of POINTS.
+    """Inverted residual block, up to `end`, one of POINTS.
 
-    The activation is `swish`, not the equal `silu`: Paddle Inference fuses only `swish` into the
-    convolution before it; with `silu` the network is twice as slow (docs/backbones.md).
+    EfficientNet's blocks have squeeze and excitation, and swish; `lite` ones have ReLU6 only. It is
+    `swish`, not the equal `silu`: Paddle Inference fuses only `swish` into the convolution before
+    it; with `silu` the network is twice as slow (docs/backbones.md).
     """
 
-    def __init__(self, block: Block, padding, epsilon: float, end: str = ""):
+    def __init__(self, block: Block, padding, epsilon: float, end: str = "", lite: bool = False):
         super().__init__()
         wide = block.expanded
+        self.lite, self.activation = lite, F.relu6 if lite else F.swish
         self.end, self.expand = end, None
         if block.expansion > 1:
             self.expand = ConvNorm(block.inputs, wide, 1, 1, 1, 0, epsilon)
@@ -52,23 +54,28 @@ class MBConv(nn.Layer):
         self.depthwise = ConvNorm(wide, wide, block.kernel, block.stride, wide, padding, epsilon)
         if end == ".depthwise":
             return
-        squeezed = max(1, block.inputs // 4)
-        self.squeeze = nn.Conv2D(wide, squeezed, 1)
-        self.excite = nn.Conv2D(squeezed, wide, 1)
+        if not lite:
+            squeezed = max(1, block.inputs // 4)
+            self.squeeze = nn.Conv2D(wide, squeezed, 1)
+            self.excite = nn.Conv2D(squeezed, wide, 1)
         self.project = ConvNorm(wide, block.outputs, 1, 1, 1, 0, epsilon)
         self.residual = block.stride == 1 and block.inputs == block.outputs
 
     def forward(self, x):
         """The maps at POINTS, up to `end`."""
-        expanded = F.swish(self.expand(x)) if self.expand is not None else x
+        expanded = self.activation(self.expand(x)) if self.expand is not None else x
         if self.end == ".expand":
             return (expanded,)
-        y = F.swish(self.depthwise(expanded))
+        y = self.activation(self.depthwise(expanded))
         if self.end == ".depthwise":
             return expanded, y
-        gate = F.swish(self.squeeze(F.adaptive_avg_pool2d(y, 1)))
-        out = self.project(y * F.sigmoid(self.excite(gate)))
+        out = self.project(y if self.lite else self._gated(y))
         return expanded, y, (out + x if self.residual else out)
+
+    def _gated(self, y):
+        """Squeeze and excitation."""
+        gate = F.swish(self.squeeze(F.adaptive_avg_pool2d(y, 1)))
+        return y * F.sigmoid(self.excite(gate))
 
 
 class EfficientNet(nn.Layer):
@@ -91,8 +98,10 @@ class EfficientNet(nn.Layer):
             raise ValueError(f"padding {padding!r} is not one of {', '.join(PADDINGS)}")
         self.layers = tuple(layers)
         grids: dict[str, Size] = {}
-        reference = size if padding == "same" else (EFFICIENT[name][2],) * 2
-        stem = rounded(STEM * EFFICIENT[name][0])
+        scaling = EFFICIENT[name]
+        reference = size if padding == "same" else (scaling.side,) * 2
+        stem = stem_channels(name)
+        self.activation = F.relu6 if scaling.lite else F.swish
         self.steps: list[str] = []
         last, dot, point = self.layers[-1].partition(".")
 
@@ -113,7 +122,7 @@ class EfficientNet(nn.Layer):
             pads, size, reference = step(size, reference, block.kernel, block.stride)
             grids[f"{here}.depthwise"] = grids[here] = size
             end = dot + point if here == last else ""
-            setattr(self, here, MBConv(block, list(pads), epsilon, end))
+            setattr(self, here, MBConv(block, list(pads), epsilon, end, scaling.lite))
             self.steps.append(here)
             if here == last:
                 break
@@ -122,7 +131,7 @@ class EfficientNet(nn.Layer):
 
     @not_to_static  # no branch depends on the picture: conversion would only double the time
     def forward(self, x):
-        x = F.swish(self.stem(x))
+        x = self.activation(self.stem(x))
         maps = []
         for name in self.steps:
             points = getattr(self, name)(x)

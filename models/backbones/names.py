@@ -4,12 +4,14 @@ Residual networks have torchvision's names here; timm and Paddle use the same. F
 torchvision, timm and efficientnet_pytorch each use different names.
 """
 
+import re
 from collections.abc import Iterable
 
 from models.backbones.catalogue import EFFICIENT, Block, blocks
 
 WRAPPERS = ("module.", "backbone.", "model.", "encoder.", "_orig_mod.")
 COUNTERS = ("num_batches_tracked", "n_averaged")
+GATES = ("squeeze", "excite")  # modules that EfficientNet-Lite does not have
 LEAVES = {"_mean": "running_mean", "_variance": "running_var"}  # Paddle's → PyTorch's
 
 
@@ -66,7 +68,7 @@ def variant_of(
     """The padding and epsilon that `efficientnet.EfficientNet` needs for weights named `keys`.
 
     timm uses the same names for weights trained in PyTorch and in TensorFlow. Where `tensorflow`
-    is None, weights count as TensorFlow's if the `file` is named tf_…, and for all of B6 and B7.
+    is None, weights count as TensorFlow's if the `file` is named tf_…, and for B6, B7 and Lite.
     """
     if backbone not in EFFICIENT:
         return {}
@@ -74,11 +76,30 @@ def variant_of(
     if scheme == "efficientnet_pytorch":
         return {"padding": "same_as_trained", "epsilon": 1e-3}
     if tensorflow is None:
-        tensorflow = file.startswith("tf_") or backbone[-1] in "67"
+        only = EFFICIENT[backbone].lite or backbone[-1] in "67"
+        tensorflow = file.startswith("tf_") or only
     if scheme == "timm" and tensorflow:
         return {"padding": "same", "epsilon": 1e-3}
     large = backbone[-1] in "567" and scheme == "torchvision"
     return {"padding": "symmetric", "epsilon": 1e-3 if large else 1e-5}
+
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of [0,1] RGB
+INCEPTION = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)  # pixels from −1 to 1
+LITE = (127 / 255,) * 3, (128 / 255,) * 3
+
+
+def normalization_of(backbone: str, file: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the pixels that weights were trained on, by the name of their file.
+
+    EfficientNet-Lite was trained on (x − 127)/128, AdvProp's weights (Xie et al. 2020; files called
+    adv-… or …_ap…) on pixels from −1 to 1, all others on ImageNet's normalisation.
+    """
+    if backbone in EFFICIENT and EFFICIENT[backbone].lite:
+        return LITE
+    if backbone in EFFICIENT and re.search(r"(^adv|_ap\b|_ap[-_.]|advprop)", file.lower()):
+        return INCEPTION
+    return IMAGENET
 
 
 def modules(backbone: str, scheme: str) -> dict[str, str]:
@@ -87,7 +108,8 @@ def modules(backbone: str, scheme: str) -> dict[str, str]:
     found = {theirs: ours for ours, theirs in named(None).items()}
     for block in blocks(backbone):
         for ours, theirs in named(block).items():
-            found[theirs] = f"block{block.number}.{ours}"
+            if ours not in GATES or not EFFICIENT[backbone].lite:
+                found[theirs] = f"block{block.number}.{ours}"
     return found
 
 

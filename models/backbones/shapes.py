@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 
 from models.backbones.catalogue import (
-    EFFICIENT,
     RESIDUAL,
     RESIDUAL_LAYERS,
-    STEM,
     blocks,
     channels,
-    rounded,
+    stem_channels,
 )
 
 Stage = tuple[int, tuple[int, int]]  # channels, (h,w)
@@ -34,7 +32,7 @@ def widest(backbone: str, layers: Sequence[str]) -> float:
         used = RESIDUAL_LAYERS[: RESIDUAL_LAYERS.index(layers[-1]) + 1]
         maps = [(64, 2)] + [(channels(backbone, name), 4 * 2**i) for i, name in enumerate(used)]
     else:
-        maps, stride = [(rounded(STEM * EFFICIENT[backbone][0]), 2)], 2
+        maps, stride = [(stem_channels(backbone), 2)], 2
         for block in blocks(backbone):
             maps.append((block.expanded, stride))
             stride *= block.stride

