@@ -61,6 +61,13 @@ def raise_on_termination() -> None:
         signal.signal(signal.SIGTERM, terminate)
 
 
+def keep_termination() -> None:
+    """Install the present handler of SIGTERM again, after a library in C++ replaced it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
 def printable(text: object) -> str:
     """`text` on one line, with control characters and invalid Unicode as escapes."""
     return "".join(c if c.isprintable() else _escaped(c) for c in str(text))

@@ -36,9 +36,7 @@ def start_logging() -> None:
     handler.addFilter(_for_the_console)
     root = logging.getLogger()
     root.handlers = [handler]
-    for (
-        name
-    ) in OURS:  # not the root logger: Paddle 2.6 resets its level while it converts a network
+    for name in OURS:  # not the root: Paddle 2.6 resets its level while it converts a network
         logging.getLogger(name).setLevel(logging.INFO)
 
 
@@ -103,10 +101,16 @@ def _redirected(descriptor: int, target: int):
 
 
 class _Printable(logging.Formatter):
-    """Writes control characters (for example in file names) as escapes; line breaks stay."""
+    """Writes control characters, for example in file names, as escapes.
+
+    Line breaks stay in a message that was logged with `extra={"lines": True}`, and in tracebacks.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
+        text = super().format(record)
+        if getattr(record, "lines", False) or record.exc_info:
+            return "\n".join(map(printable, text.split("\n")))
+        return printable(text)
 
 
 class _Console(_Printable):

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 
+from common.errors import printable, shortened
+
 TRUE, FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
@@ -20,7 +22,8 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str):
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+        text = shortened(printable(message))
+        self.exit(2, f"error: {text} (see {self.prog} --help)\n")
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):

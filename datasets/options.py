@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from common.errors import UsageError
@@ -86,8 +87,8 @@ def preprocessing_from(options: argparse.Namespace) -> Preprocessing:
     try:
         return Preprocessing(options.resize, (size, size) if isinstance(size, int) else size)
     except ValueError as error:
-        text = str(error).replace("crop", "--img_size").replace("resize", "--resize")
-        raise UsageError(text) from error
+        text = re.sub(r"\bcrop\b", "--img_size", str(error))
+        raise UsageError(re.sub(r"\bresize\b", "--resize", text)) from error
 
 
 def data_from(options: argparse.Namespace):

@@ -1,10 +1,13 @@
 """Judges pictures. Independent of options, printing and result folders."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from common.errors import UsageError
+import numpy as np
+
+from common.errors import UsageError, WorkError
 from datasets.loader import Loader
 from datasets.samples import Sample
 from datasets.transforms import MAX_PIXELS, BadPictureError, Source, Transform
@@ -24,7 +27,8 @@ class Inspector:
     """Judges pictures with a model; made by `open`, `open_checkpoint` or `open_exported`.
 
     The model's record is read and checked at once. The detector is opened when it is first needed
-    (so that pictures can be decoded at the same time), or by `load`.
+    (so that pictures can be decoded at the same time), or by `load`. Several threads may share an
+    inspector; the network then runs for one of them after the other.
 
     Attributes
     ----------
@@ -43,8 +47,11 @@ class Inspector:
         workers: int = 2,
         max_pixels: int = MAX_PIXELS,
     ):
+        if batch_size < 1 or workers < 0:
+            raise ValueError(f"batch_size {batch_size}, workers {workers}: expected 1, 0 or more")
         check_record_memory(record, path, batch_size)
-        self.record, self._open_detector = record, open_detector
+        self.record, self._open_detector, self.path = record, open_detector, path
+        self._lock = threading.Lock()
         self.batch_size, self.workers = batch_size, workers
         self.transform = Transform(record.preprocessing, max_pixels)
         calibration = record.calibration
@@ -86,16 +93,21 @@ class Inspector:
         def open_detector(batch_size: int) -> Detector:
             return open_exported(files, engine, batch_size)
 
+        files.require()
         path = files.distribution
         return cls(checkpoint.load_record(path, DISTRIBUTION), open_detector, path, **settings)
 
     @cached_property
     def detector(self) -> Detector:
-        return self._open_detector(self.batch_size)
+        detector = self._open_detector(self.batch_size)
+        if detector.record != self.record:
+            raise WorkError(f"{self.path}: changed since it was opened; open it again")
+        return detector
 
     def load(self) -> "Inspector":
         """Open the detector now; raises the same errors as `open`."""
-        _ = self.detector
+        with self._lock:
+            _ = self.detector
         return self
 
     def inspect(
@@ -106,9 +118,13 @@ class Inspector:
     ) -> Iterator[Judgement]:
         """Judge any number of `pictures` in their order, batch by batch.
 
+        With `workers`, up to three batches of pictures are taken from `pictures` and decoded ahead.
+
         A picture that cannot be read raises BadPictureError. With a list `skipped`, it is skipped
         and its error is added to the list. `timed` (benchmarks.autolog) measures the steps.
         """
+        if isinstance(pictures, str | bytes | Path | np.ndarray):
+            raise TypeError("expected several pictures: give a list, even of one picture")
         samples = (Sample(picture) for picture in pictures)
         loader = Loader(
             samples, self.transform, self.batch_size, self.workers, skip_bad=skipped is not None
@@ -116,7 +132,7 @@ class Inspector:
         if skipped is not None:
             loader.skipped = skipped
         with loader:
-            score = self.detector.score if timed is None else timed.score
+            score = self.load().detector.score if timed is None else timed.score
             for batch in loader if timed is None else timed.batches(loader):
                 scores = score(batch.images)
                 for i, sample in enumerate(batch.samples):

@@ -6,6 +6,7 @@ completely or not at all.
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from common.files import save_arrays
 from models.device import total_memory
 from models.record import Record, RecordError, decode, encode, header
 
-DTYPES = ("F32", "F16", "I64")  # allowed types of the arrays of a model
+DTYPES = ("F32", "F16", "I64", "I32", "U8")  # allowed types of the arrays of a model
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Kind:
 
     name: str
     version: int
+    setting: str  # which one names such a file
     source: str  # which script writes such a file
     remedy: str
 
@@ -34,9 +36,12 @@ class Kind:
         return f"padim-paddle {self.name}"
 
 
-CHECKPOINT = Kind("checkpoint", 3, "train.py writes one", "train it again with train.py")
+CHECKPOINT = Kind(
+    "checkpoint", 3, "model_path", "train.py writes one", "train it again with train.py"
+)
 DISTRIBUTION = Kind(
-    "distribution", 2, "export_model.py writes one", "export it again with export_model.py"
+    *("distribution", 2, "distribution"),
+    *("export_model.py writes one", "export it again with export_model.py"),
 )
 
 
@@ -45,7 +50,13 @@ def save(
 ) -> None:
     """Write `arrays` and `record` to `path`. An old file stays until the new one is complete."""
     record = dataclasses.replace(record, arrays_sha256=arrays_digest(arrays))
-    save_arrays(Path(path), arrays, {"record": encode(record, kind.format, kind.version)})
+    text = encode(record, kind.format, kind.version)
+    save_arrays(Path(path), arrays, {"record": text, "record_sha256": text_digest(text)})
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of a record's JSON."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
@@ -64,8 +75,12 @@ def identity(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def load(path: Path, kind: Kind = CHECKPOINT) -> tuple[dict[str, np.ndarray], Record]:
+def load(
+    path: Path, kind: Kind = CHECKPOINT, most: Callable[[Record], int] | None = None
+) -> tuple[dict[str, np.ndarray], Record]:
     """The arrays and the record of `path`.
+
+    `most(record)` is the number of bytes that the arrays of such a model have at most.
 
     Raises UsageError if there is no such file, WorkError if it is truncated, damaged, not of this
     `kind`, or of another format version.
@@ -74,6 +89,8 @@ def load(path: Path, kind: Kind = CHECKPOINT) -> tuple[dict[str, np.ndarray], Re
         record = _record(path, file.metadata(), kind)
         names = file.keys()  # noqa: SIM118 - not a dict
         _require_readable(path, {name: file.get_slice(name) for name in names}, kind)
+        if most is not None and Path(path).stat().st_size > most(record):
+            raise damaged(path, "the file is larger than a model of its record", kind)
         arrays = {name: file.get_tensor(name) for name in names}
     if arrays_digest(arrays) != record.arrays_sha256:
         raise damaged(path, "its arrays changed after they were written", kind)
@@ -112,7 +129,7 @@ def _opened(path: Path, kind: Kind):
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise UsageError(f"{path}: no such {kind.name} file; {kind.source}")
+        raise UsageError(f"{path}: no such {kind.name} file; {kind.source}", kind.setting)
     Path(path).open("rb").close()  # safetensors does not report missing read permission
     try:
         with safe_open(path, framework="numpy") as file:
@@ -150,6 +167,8 @@ def _record(path: Path, metadata: dict | None, kind: Kind) -> Record:
             f"{path}: {kind.name} of format version {shortened(repr(version), 20)}, but this "
             f"program reads version {kind.version}; {kind.remedy}"
         )
+    if (metadata or {}).get("record_sha256") != text_digest(text):
+        raise damaged(path, "its record changed after it was written", kind)
     try:
         return decode(text)
     except RecordError as error:

@@ -43,6 +43,13 @@ class ExportedFiles:
         params = None if model.suffix == ".onnx" else params or model.with_suffix(".pdiparams")
         return cls(model, params, distribution or model.parent / "distribution")
 
+    def require(self) -> None:
+        """UsageError if a file is missing, or is not a regular file."""
+        named = {"model_file": self.model, "params_file": self.params}
+        for setting, path in named.items():
+            if path is not None and not path.is_file():
+                raise UsageError(f"{path}: no such file; export_model.py writes it", setting)
+
     @classmethod
     def within(cls, folder: Path) -> "ExportedFiles":
         """The files in `folder`; UsageError if it has no graph."""
@@ -66,9 +73,10 @@ def open_exported(
     """
     path = files.distribution
     factory.check_record_memory(checkpoint.load_record(path, DISTRIBUTION), path, batch_size)
-    arrays, record = checkpoint.load(path, DISTRIBUTION)
+    arrays, record = checkpoint.load(path, DISTRIBUTION, factory.head_bytes)
     if record.exported is None:
         raise checkpoint.damaged(path, "exported is missing", DISTRIBUTION)
+    files.require()
     graph = _verified(files, record)
     runtime.prepare()
     engine = (engine or Engine()).resolve()

@@ -8,7 +8,7 @@ import numpy as np
 from common.errors import UsageError, WorkError
 from common.timing import phase
 from models.anomaly_map import AnomalyMap, image_scores
-from models.heads import Head
+from models.heads import HEAD, Head
 from models.record import Record
 
 
@@ -47,30 +47,33 @@ class Detector:
     def fit(self, batches: Iterable[np.ndarray]) -> None:
         """Learn from normal pictures, float32 [B,3,H,W] per batch, in one pass.
 
-        UsageError if there are too few pictures, WorkError if their features cannot be used.
+        What was learned before is forgotten, once this succeeds. UsageError if there are too few
+        pictures, WorkError if their features cannot be used.
         """
-        n = 0
+        if self.head is None:
+            raise ValueError("a fused graph cannot learn")
+        head = type(self.head)(self.record.settings, list(self.record.features.stages))
         for images in batches:
             maps = self._maps(images)
-            n += len(images)
             with phase("statistics"):
-                self.head.update(maps)
-        if n == 0:
+                head.update(maps)
+        if head.n == 0:
             raise UsageError("there are no training pictures")
         try:
             with phase("inversion"):
-                self.head.finish()
+                head.finish()
         except WorkError as error:
             weights = self.record.features.weights.name
             raise WorkError(
                 f"{error}; check that the weights {weights} belong to this backbone"
             ) from error
-        self.record = replace(
-            self.record, pictures=n, settings=self.head.settings, unit=self.head.unit
-        )
+        self.head = head
+        self.record = replace(self.record, pictures=head.n, settings=head.settings, unit=head.unit)
 
     def score(self, images: np.ndarray) -> Scores:
         """Scores of pictures float32 [B,3,H,W]; each score depends only on its picture."""
+        if self.record.pictures == 0:
+            raise ValueError("the detector has not learned from any picture: call fit first")
         maps = self._maps(images)
         with phase("scoring"):
             return self.judge(maps)
@@ -88,7 +91,8 @@ class Detector:
         return Scores(image, anomaly_maps)
 
     def _maps(self, images: np.ndarray) -> list[np.ndarray]:
-        if images.ndim != 4 or images.shape[1:] != (3, *self.size) or images.dtype != np.float32:
+        right = images.ndim == 4 and len(images) > 0 and images.dtype == np.float32
+        if not right or images.shape[1:] != (3, *self.size):
             raise ValueError(
                 f"expected normalised float32 pictures [B,3,{self.size[0]},{self.size[1]}], "
                 f"got {images.dtype} {images.shape}"
@@ -98,4 +102,9 @@ class Detector:
 
     def arrays(self, dtype: str = "float32") -> dict[str, np.ndarray]:
         """The arrays that a checkpoint stores of a fitted detector, in addition to its record."""
-        return {**self.features.arrays(), **self.head.arrays(dtype)}
+        return {**self.features.arrays(), **head_arrays(self.head, dtype)}
+
+
+def head_arrays(head: Head, dtype: str = "float32") -> dict[str, np.ndarray]:
+    """The arrays of a head under the names that they have in a file."""
+    return {f"{HEAD}{name}": array for name, array in head.arrays(dtype).items()}

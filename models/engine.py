@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from common.errors import UsageError
-from models.device import choose_device
+from models.device import PRECISIONS, choose_device, parse_device
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,15 @@ class Engine:
     mkldnn: bool = True
     tensorrt_batch: int = 0
     static: bool = True
+
+    def __post_init__(self):
+        """ValueError for values that no engine has."""
+        parse_device(self.device)
+        if self.precision not in (*PRECISIONS, "int8"):
+            expected = ", ".join((*PRECISIONS, "int8"))
+            raise ValueError(f"precision {self.precision!r}: expected one of {expected}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads {self.threads}: expected a number from 1 or None")
 
     @property
     def on_cpu(self) -> bool:

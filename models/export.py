@@ -16,7 +16,7 @@ from models import checkpoint
 from models.backbones import network
 from models.checkpoint import DISTRIBUTION
 from models.deployed import GRAPHS, probe, probed_embedding, probed_map
-from models.detector import Detector
+from models.detector import Detector, head_arrays
 from models.engine import Engine
 from models.factory import blank_network
 from models.features import split
@@ -74,7 +74,7 @@ def export(
         exported = Exported(tuple(graphs), *(tuple(map(float, values)) for values in answers))
         record = replace(detector.record, exported=exported)
         path = temporary / "distribution"
-        checkpoint.save(path, detector.head.arrays(dtype), record, DISTRIBUTION)
+        checkpoint.save(path, head_arrays(detector.head, dtype), record, DISTRIBUTION)
         written = {path.name for path in temporary.iterdir()}
     for name in OURS - written:
         # Files of an earlier export do not belong to the new distribution.

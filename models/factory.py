@@ -7,18 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError, WorkError
+from common.options import folder_name
 from common.preprocessing import Preprocessing
 from models import checkpoint, runtime
 from models.backbones import catalogue, sources
 from models.backbones.shapes import expected_stages
 from models.detector import Detector
 from models.engine import Engine
+from models.heads import HEAD
 from models.memory import require_memory
 from models.methods import DEFAULT_METHOD, METHODS
-from models.record import DEFAULT_CATEGORY, FeatureRecord, Record, Variant, Weights
+from models.record import (
+    DEFAULT_CATEGORY,
+    LARGEST_NUMBER,
+    LARGEST_SIGMA,
+    FeatureRecord,
+    Record,
+    Variant,
+    Weights,
+)
 
 logger = logging.getLogger(__name__)
 
+BACKBONE_BYTES = 2**30  # of a network, at most; wide_resnet101_2 has 0.5 GB
+HEADER_BYTES = 2**22
 SEED = 7  # default seed of the random choice of channels
 
 
@@ -52,6 +64,7 @@ def plan(
     sigma: float = 4.0,
     category: str = DEFAULT_CATEGORY,
     batch_size: int = 32,
+    pictures: int = 0,
 ) -> Plan:
     """Settings of a detector to be built. None means the default.
 
@@ -64,10 +77,11 @@ def plan(
         channels to `dims`, with the random `seed`
     preprocessing : its mean and deviation are replaced by those of the weights
     sigma : of the smoothing of the anomaly map, in pixels
-    batch_size : pictures per batch in training, for the check of memory
+    batch_size, pictures : in training, per batch and in all, for the check of memory
 
     Raises UsageError if the parameters contradict each other, or need too much memory.
     """
+    _require_known(method, backbone, layers, category, sigma, seed)
     row = METHODS[method]
     settings = row.settings() if settings is None else settings
     preprocessing = preprocessing or Preprocessing()
@@ -78,7 +92,7 @@ def plan(
     preprocessing = replace(preprocessing, mean=mean, std=std)
     seed, size = _drawn_by(seed, reduction), preprocessing.crop
     stages = expected_stages(backbone, layers, dims, reduction == "semi_orthogonal", size)
-    require_memory(method, settings, backbone, layers, stages, size, batch_size)
+    require_memory(method, settings, backbone, layers, stages, size, batch_size, pictures)
     weights = (backbone, pretrained_backbone)
     return Plan(
         *(method, settings, *weights, layers, dims, reduction, seed, preprocessing, sigma, category)
@@ -121,7 +135,7 @@ def load_detector(path: str | Path, engine: Engine | None = None, batch_size: in
     """
     path = Path(path)
     check_record_memory(checkpoint.load_record(path), path, batch_size)
-    arrays, record = checkpoint.load(path)
+    arrays, record = checkpoint.load(path, most=lambda record: BACKBONE_BYTES + head_bytes(record))
     runtime.prepare()
     engine = (engine or Engine()).resolve()
     with checkpoint.reading(path):
@@ -151,7 +165,14 @@ def load_features(arrays: dict, record: Record, engine: Engine):
 def load_head(arrays: dict, record: Record):
     """The head of a checkpoint or distribution; KeyError or ValueError if they do not match."""
     head = METHODS[record.method].head_class()
-    return head.from_arrays(arrays, record.settings, list(record.features.stages), record.pictures)
+    own = {k.removeprefix(HEAD): v for k, v in arrays.items() if k.startswith(HEAD)}
+    return head.from_arrays(own, record.settings, list(record.features.stages), record.pictures)
+
+
+def head_bytes(record: Record) -> int:
+    """The bytes of a head's arrays, at most, with a file's header."""
+    head, stages = METHODS[record.method].head_class(), record.features.stages
+    return head.memory(record.settings, stages, record.pictures) + HEADER_BYTES
 
 
 def blank_network(record: Record):
@@ -168,9 +189,30 @@ def check_record_memory(record: Record, path: Path, batch_size: int) -> None:
     described = record.features
     network = described.backbone, described.layers, described.stages
     try:
-        require_memory(record.method, record.settings, *network, record.size, batch_size)
+        numbers = batch_size, record.pictures
+        require_memory(record.method, record.settings, *network, record.size, *numbers)
     except UsageError as error:
         raise WorkError(f"{path}: {error}") from error
+
+
+def _require_known(method, backbone, layers, category, sigma, seed) -> None:
+    """UsageError if a value is not one of the known ones."""
+    if method not in METHODS:
+        raise UsageError(f"{method!r}: expected one of {', '.join(METHODS)}", "method")
+    if backbone not in catalogue.BACKBONES:
+        expected = ", ".join(catalogue.BACKBONES)
+        raise UsageError(f"{backbone!r}: expected one of {expected}", "backbone")
+    known = catalogue.all_layers(backbone)
+    if layers is not None and (not layers or list(layers) != [n for n in known if n in layers]):
+        raise UsageError(f"{list(layers)}: expected layers of {backbone} in their order", "layers")
+    try:
+        folder_name(category)
+    except ValueError as error:
+        raise UsageError(f"category {category!r}: {error}; rename the folder") from error
+    if not 0 < sigma <= LARGEST_SIGMA:
+        raise UsageError(f"{sigma}: expected a number from 0 to {LARGEST_SIGMA}", "sigma")
+    if seed is not None and not 0 <= seed < LARGEST_NUMBER:
+        raise UsageError(f"{seed}: expected a whole number from 0 to 2^63 - 1", "seed")
 
 
 def _reduced(

@@ -20,17 +20,18 @@ def require_memory(
     stages: Stages,
     size: tuple[int, int],
     batch_size: int,
+    pictures: int,
 ) -> None:
     """UsageError if a model for pictures of `size` (H,W) needs more memory than this machine has.
 
     `batch_size`: number of pictures that are decoded at a time.
     """
-    pixels, pictures = size[0] * size[1], min(batch_size, at_once(size))
+    pixels, running = size[0] * size[1], min(batch_size, at_once(size))
     numbers = sum(channels * h * w for channels, (h, w) in stages)
     needs = {
-        "network": pictures * pixels * ALIVE * widest(backbone, layers),
+        "network": running * pixels * ALIVE * widest(backbone, layers),
         "pictures": batch_size * (3 * 12 * pixels + 8 * numbers),
-        "statistics": METHODS[method].head_class().memory(settings, stages),
+        "statistics": METHODS[method].head_class().memory(settings, stages, pictures),
     }
     need, there = sum(needs.values()), total_memory()
     if there is not None and need > USABLE * there:

@@ -4,11 +4,12 @@ A method is one module in `models/heads` and one row of METHODS.
 """
 
 import importlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from models.backbones import catalogue
+
+LARGEST_EPSILON = 1e12  # of what float32 computes with
 
 
 def setting(default, help: str):
@@ -26,8 +27,10 @@ class PaDiMSettings:
     epsilon: float = setting(0.01, "regularisation, added to the variances of the features")
 
     def __post_init__(self):
-        if not (math.isfinite(self.epsilon) and self.epsilon > 0):
-            raise ValueError(f"epsilon {self.epsilon}: expected a number above 0")
+        if not 0 < self.epsilon <= LARGEST_EPSILON:
+            raise ValueError(
+                f"epsilon {self.epsilon}: expected a number above 0, at most {LARGEST_EPSILON:g}"
+            )
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="how channels are reduced: random choice, random projection onto orthonormal "
         "directions, or not at all (default: random, or none if all channels are kept)",
     )
-    group.add_argument("--seed", type=whole(0), help="seed of the random reduction (default: 7)")
+    group.add_argument(
+        "--seed", type=whole(0, 2**63 - 1), help="seed of the random reduction (default: 7)"
+    )
     add_engine_options(group)
 
 
@@ -102,15 +104,22 @@ def engine_from(options: argparse.Namespace) -> Engine:
 
 
 def _add_settings(group) -> None:
-    """Add one option per setting of a method; its value is None if it is not given."""
+    """Add one option per name of a setting; its value is None if it is not given."""
+    found: dict[str, list] = {}
     for method, row in METHODS.items():
         for setting in dataclasses.fields(row.settings):
-            kind = type(setting.default)
-            group.add_argument(
-                f"--{setting.name}",
-                type={int: whole(0), float: checked(number)}.get(kind, kind),
-                help=f"{setting.metadata['help']} ({method}; default: {setting.default})",
-            )
+            found.setdefault(setting.name, []).append((method, setting))
+    for name, owners in found.items():
+        help = "; ".join(
+            f"{setting.metadata['help']} ({method}; default: {setting.default})"
+            for method, setting in owners
+        )
+        kind = type(owners[0][1].default)
+        if kind is bool:
+            add_boolean(group, f"--{name}", None, help)
+        else:
+            convert = {int: whole(0), float: checked(number)}.get(kind, kind)
+            group.add_argument(f"--{name}", type=convert, help=help)
 
 
 def settings_from(options: argparse.Namespace) -> Any:

@@ -5,13 +5,14 @@ uses CUDA or TensorRT.
 """
 
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import UsageError, WorkError, raise_on_termination
+from common.errors import UsageError, WorkError, keep_termination
 from common.logs import silent_stderr
 from models.device import cpu_threads
 from models.engine import Engine
@@ -34,9 +35,13 @@ class Predictor:
         self, run: Callable[[np.ndarray], list[np.ndarray]], at_once: int | None, config=None
     ):
         self.run, self.at_once, self.config = run, at_once, config
+        self._lock = threading.Lock()  # inputs and outputs of a graph are shared by all threads
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        images = np.ascontiguousarray(images, np.float32)
+        with self._lock:
+            return self._run_parts(np.ascontiguousarray(images, np.float32))
+
+    def _run_parts(self, images: np.ndarray) -> list[np.ndarray]:
         size = self.at_once
         if size is None or len(images) <= size:
             return self.run(images)
@@ -46,6 +51,8 @@ class Predictor:
 
 def layer_predictor(layer, size: tuple[int, int], engine: Engine) -> Predictor:
     """A Predictor for `layer` (pictures [B,3,H,W] → list of outputs) and pictures of `size`."""
+    if engine.precision == "int8":
+        raise UsageError("int8 needs a graph that was exported as int8", "precision")
     if not engine.static:
         return _layer_by_layer(layer, size, engine)
     from models.static_graph import save_graph
@@ -66,7 +73,7 @@ def open_predictor(model: Path, params: Path, engine: Engine, size: tuple[int, i
     from paddle import inference
 
     # Paddle's handler of SIGTERM writes a C++ stack trace to stdout, between the results.
-    raise_on_termination()
+    keep_termination()
     try:
         config = inference.Config(str(model), str(params))
         config.disable_glog_info()

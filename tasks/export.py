@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UsageError, WorkError
+from common.errors import UsageError, WorkError, printable
 from common.files import writable_folder
 from common.preprocessing import Preprocessing
 from datasets.samples import Sample, pictures_in
@@ -43,7 +43,7 @@ def export_model(options: argparse.Namespace) -> int:
     onnx, dtype = options.format == "onnx", options.distribution_dtype
     for file in export(detector, folder, options.fused, onnx, dtype, sample):
         logger.info("%s: %.1f MB", file, file.stat().st_size / 1e6)
-        print(file)
+        print(printable(file))
     return 0
 
 

@@ -58,9 +58,7 @@ def find_files(options: argparse.Namespace) -> ExportedFiles:
             "model_file",
         )
     files = ExportedFiles.beside(model, options.params_file, options.distribution)
-    for path, option in ((files.model, "model_file"), (files.params, "params_file")):
-        if path is not None and not path.is_file():
-            raise UsageError(f"{path}: no such file; export_model.py writes this file", option)
+    files.require()
     return files
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,8 @@ def judge_all(
     targets = source.targets(answers)
     record = inspector.record
     if category not in (None, record.category):
-        logger.warning("the model was trained on category %s, not %s", record.category, category)
+        trained = record.category
+        logger.warning("%s was trained on category %s, not %s", inspector.path, trained, category)
     logger.info("%s", record.weights_line())
     warn_of_crop(record.preprocessing, source.paths[0], loading.max_pixels)
     if answers.threshold is not None:
@@ -102,6 +104,8 @@ def judge_all(
         )
     skipped, teller = [], Teller(inspector, answers, targets)
     judgements = inspector.inspect(source.paths, skipped, timed)
+    first = list(islice(judgements, 1))  # the model is opened now: progress counts from here
+    judgements = chain(first, judgements)
     for judgement in progress(judgements, len(source.paths), "judge", size=lambda _: 1):
         teller(judgement)
     log_phases()
@@ -124,6 +128,7 @@ def judge_timed(
     """As `judge_all`, but one step after the other, with a report of the time of each step."""
     from benchmarks.autolog import Benchmark
 
+    source.targets(answers)  # report wrong paths before the model is opened
     pictures = len(source.paths)
     with Benchmark(inspector.detector, precision, loading.batch_size, pictures) as timed:
         code = judge_all(inspector, source, answers, loading, category, timed)
@@ -179,4 +184,6 @@ class Teller:
             "category": self.category,
             **written,
         }
-        print(json.dumps(line, ensure_ascii=False), flush=True)
+        # JSON itself escapes only the first 32 control characters.
+        text = json.dumps(line, ensure_ascii=False)
+        print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text), flush=True)

@@ -31,7 +31,7 @@ def unskipped():
     try:
         yield
     except BadPictureError as error:
-        raise BadPictureError(f"{error} (--skip_bad)", error.setting) from error
+        raise BadPictureError(f"{error} (--skip_bad skips it)", error.setting) from error
 
 
 def warn_of_crop(preprocessing: Preprocessing, path: Path, max_pixels: int) -> None:

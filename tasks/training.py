@@ -4,7 +4,7 @@ import logging
 import platform
 import time
 
-from common.errors import UsageError
+from common.errors import UsageError, printable
 from common.files import writable_folder
 from common.logs import log_file
 from common.progress import progress
@@ -48,6 +48,7 @@ def train(training: Training, name: str) -> Figures | None:
         preprocessing=training.preprocessing,
         category=name,
         batch_size=training.loading.batch_size,
+        pictures=len(category.train),
     )
 
     start = time.perf_counter()
@@ -62,7 +63,7 @@ def train(training: Training, name: str) -> Figures | None:
         logger.warning("%d pictures were skipped", len(loader.skipped))
     log_phases()
     if training.validation is None:
-        print(path)
+        print(printable(path))
         return None
     return validate(training.validation, lambda: detector, detector.record, category, path)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UsageError, WorkError
+from common.errors import UsageError, WorkError, printable
 from common.files import writable_folder
 from common.progress import progress
 from common.timing import phase
@@ -95,10 +95,10 @@ def validate(
     log_phases()
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
-    said = f"{category.name}: {len(tested)} test pictures, results in {folder}"
+    said = f"{category.name}: {len(tested)} test pictures, results in {printable(folder)}"
     said += f"\n{report.table(figures)}"
     print(said)
-    logger.info("%s", said, extra={"file_only": True})
+    logger.info("%s", said, extra={"file_only": True, "lines": True})
     return figures
 
 

@@ -97,7 +97,7 @@ def test_the_checkpoint_remembers_weights_and_channels(detector):
 
 def test_a_checkpoint_of_another_shape_is_refused(detector, tmp_path):
     arrays = detector.arrays()
-    arrays["mean1"] = arrays["mean1"][:, :5]
+    arrays["head.mean1"] = arrays["head.mean1"][:, :5]
     checkpoint.save(tmp_path / "best.pdparams", arrays, detector.record)
     with pytest.raises(WorkError, match="mean1 is"):
         load_detector(tmp_path / "best.pdparams", CPU)

@@ -38,13 +38,13 @@ def broken_backbones() -> dict:
         del state["backbone.conv1.weight"]
 
     def nan_mean(state):
-        state["mean0"][0, 0] = np.nan
+        state["head.mean0"][0, 0] = np.nan
 
     def reshaped(state):
-        state["own0"] = state["own0"][:, :-1]
+        state["head.own0"] = state["head.own0"][:, :-1]
 
     def integers(state):
-        state["mean0"] = state["mean0"].astype(np.int64)
+        state["head.mean0"] = state["head.mean0"].astype(np.int64)
 
     def channels(state):
         state["channels"] = state["channels"] + 10**6
@@ -69,7 +69,7 @@ def test_arrays_that_cannot_be_are_refused(what, model, demo, tmp_path):
 
 def test_one_changed_number_is_noticed(model, demo, tmp_path):
     arrays, record = contents(model)
-    arrays["mean0"] = arrays["mean0"] + np.float32(1e-6)
+    arrays["head.mean0"] = arrays["head.mean0"] + np.float32(1e-6)
     path = write(tmp_path / "model.pdparams", arrays, record, digest=False)
     fails(predict(path, demo, tmp_path), 1, path, "not those that were written")
 
@@ -81,7 +81,7 @@ def test_other_types_of_numbers_are_refused(model, demo, tmp_path):
     for kind in (b"BF16", b"F8_E4M3", b"U8"):
         size = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + size])
-        name = "mean0"
+        name = "head.mean0"
         start, end = header[name]["data_offsets"]
         header[name] |= {
             "dtype": kind.decode(),

@@ -36,7 +36,7 @@ def predict(model, pictures, *arguments):
 
 def test_a_model_whose_scores_are_no_numbers_judges_nothing(model, demo):
     arrays, record = checkpoint.load(model)
-    arrays["own0"][0, 0] = np.nan
+    arrays["head.own0"][0, 0] = np.nan
     checkpoint.save(model, arrays, record)
     result = predict(model, demo / "flange/test/chip", "--no-save_picture")
     fails(result, 1, "own0", "not finite", model)

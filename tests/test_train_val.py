@@ -149,7 +149,7 @@ def test_the_whole_of_a_wide_picture(demo, tmp_path):
     assert result.code == 0, result.err
     arrays, record = checkpoint.load(tmp_path / "flange/best.pdparams")
     assert record.size == (64, 128)
-    assert len(arrays["own0"]) == 4 * 8
+    assert len(arrays["head.own0"]) == 4 * 8
 
 
 def test_a_crop_that_sees_little_is_mentioned(tmp_path):

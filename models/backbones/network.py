@@ -63,7 +63,10 @@ def set_weights(network: nn.Layer, state: dict[str, np.ndarray]) -> None:
     """Fill `network` from arrays by name; arrays of other names are ignored."""
     with paddle.no_grad():
         for key, tensor in network.state_dict().items():
-            tensor.set_value(np.asarray(state[torch_leaf(key)]).astype("float32"))
+            array = np.asarray(state[torch_leaf(key)])
+            if array.shape != tuple(tensor.shape):
+                raise ValueError(f"{key} is {array.shape}, expected {tuple(tensor.shape)}")
+            tensor.set_value(array.astype("float32"))
 
 
 def get_weights(network: nn.Layer) -> dict[str, np.ndarray]:

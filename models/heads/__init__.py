@@ -7,6 +7,7 @@ import numpy as np
 
 from models.grids import Grid
 
+HEAD = "head."  # prefix of the names of a head's arrays in a file
 Stages = Sequence[tuple[int, Grid]]  # (channels, (h,w)) of each stage map, finest first
 Maps = Sequence[np.ndarray]  # float32 [B,c,h,w] of each stage, finest first
 
@@ -30,7 +31,7 @@ class Head(Protocol):
     def __init__(self, settings, stages: Stages): ...
 
     @staticmethod
-    def memory(settings, stages: Stages) -> int:
+    def memory(settings, stages: Stages, pictures: int) -> int:
         """Largest number of bytes for learning and saving, without the features."""
 
     def update(self, maps: Maps) -> None:

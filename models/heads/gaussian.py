@@ -87,6 +87,7 @@ class PatchGaussian:
         Chan, Golub and LeVeque (1979): the batch is centred on its own mean. The difference of the
         two means becomes an additional column, so that each level needs only one product.
         """
+        self._require_open()
         b = len(maps[0])
         if b == 0:
             return
@@ -111,6 +112,10 @@ class PatchGaussian:
 
     def merge(self, other: "PatchGaussian") -> None:
         """Add the statistics of `other`, also not finalized (same formula as `update`)."""
+        self._require_open()
+        other._require_open()
+        if [f.factor.shape for f in self.levels] != [f.factor.shape for f in other.levels]:
+            raise ValueError("the statistics are of maps of other shapes")
         total = self.n + other.n
         if other.n == 0:
             return
@@ -128,6 +133,10 @@ class PatchGaussian:
 
         self._each_band(add, self.dims)
         self.n = total
+
+    def _require_open(self) -> None:
+        if self.finalized:
+            raise ValueError("the statistics are factors already: they cannot learn any more")
 
     def finalize(self) -> None:
         """Turn scatter into factors: Σ = scatter/(n−1) + ε I, whitened level by level, in place.

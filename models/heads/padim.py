@@ -27,7 +27,7 @@ class PaDiMHead:
         self.gaussian = PatchGaussian(stages, settings.epsilon)
 
     @staticmethod
-    def memory(settings, stages: Stages) -> int:
+    def memory(settings, stages: Stages, pictures: int) -> int:
         numbers, coarser = 0, 0
         for channels, (h, w) in reversed(stages):
             coarser += channels
