@@ -33,7 +33,7 @@ class Preprocessing:
                 )
         if self.crop[0] > whole[0] or self.crop[1] > whole[1]:
             raise ValueError(
-                f"crop {_size(self.crop)} is larger than the resized picture, {_size(whole)}"
+                f"crop {_size(self.crop)} is larger than the picture after resize, {_size(whole)}"
             )
         if not all(math.isfinite(value) and abs(value) < 100 for value in self.mean):
             raise ValueError(f"mean {self.mean}: expected numbers near 0.5")

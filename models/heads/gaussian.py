@@ -88,8 +88,7 @@ class PatchGaussian:
         two means becomes an additional column, so that each level needs only one product.
         """
         self._require_open()
-        b = len(maps[0])
-        if b == 0:
+        if (b := len(maps[0])) == 0:
             return
         total = self.n + b
         weight = np.float32(np.sqrt(self.n * b / total))
@@ -141,10 +140,9 @@ class PatchGaussian:
     def finalize(self) -> None:
         """Turn scatter into factors: Σ = scatter/(n−1) + ε I, whitened level by level, in place.
 
-        The part that a level's channels share with coarser levels is subtracted from the covariance
-        (Schur complement); the rest is inverted by Cholesky. If variances are too large for ε in
-        float32, ε is raised with a warning. Raises ValueError with fewer than two pictures (no
-        covariance) and FloatingPointError if maps or variances are not finite.
+        What a level shares with coarser ones is subtracted (Schur complement); the rest is inverted
+        by Cholesky. If variances are too large for ε in float32, ε is raised with a warning. Raises
+        ValueError with fewer than two pictures, FloatingPointError if values are not finite.
         """
         if self.n < 2:
             raise ValueError(f"a covariance needs at least 2 pictures, found {self.n}")
