@@ -121,7 +121,7 @@ def test_a_record_survives_its_journey_through_json():
 
 
 def test_a_detector_that_has_not_learned_is_not_saved(tmp_path):
-    with pytest.raises(RecordError, match="not learned"):
+    with pytest.raises(RecordError, match="not fitted"):
         checkpoint.save(tmp_path / "model.pdparams", ARRAYS, replace(RECORD, pictures=0))
     assert not list(tmp_path.iterdir())
 

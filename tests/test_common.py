@@ -44,7 +44,7 @@ def test_a_missing_package_is_named(capsys):
     with pytest.raises(SystemExit) as end:
         run(raising(ModuleNotFoundError("No module named 'paddle'", name="paddle")))
     assert end.value.code == 1
-    assert "paddle is not installed: pip install" in capsys.readouterr().err
+    assert "paddle is not installed: run pip install" in capsys.readouterr().err
 
 
 def test_a_defect_of_the_program_keeps_its_traceback():

@@ -190,7 +190,7 @@ def test_a_distribution_that_fits_in_shape_alone_is_refused(copied, chips):
     arrays, record = checkpoint.load(copied / "distribution", DISTRIBUTION)
     arrays["mean0"] = arrays["mean0"] + 1
     checkpoint.save(copied / "distribution", arrays, record, DISTRIBUTION)
-    fails(infer(copied, chips), 1, "distribution", "the probe picture's map is off by")
+    fails(infer(copied, chips), 1, "distribution", "the map of the probe picture is wrong by")
 
 
 @pytest.mark.parametrize("kind", ["exported", "onnx"])

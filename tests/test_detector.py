@@ -114,14 +114,14 @@ def test_the_grids_are_what_the_network_gives(size):
 @pytest.mark.parametrize("n", [0, 1])
 def test_one_picture_is_too_few(n):
     detector = build_detector(dims=5, **sized())
-    with pytest.raises(UsageError, match="at least 2" if n else "no pictures"):
+    with pytest.raises(UsageError, match="at least 2" if n else "no training pictures"):
         detector.fit([pictures(n)] if n else [])
 
 
 def test_more_dims_than_channels_keeps_all_and_says_so(caplog):
     detector = build_detector(dims=449, **sized())
     assert detector.features.reduction.dims == detector.record.features.dims == 448
-    assert "448 channels, all are kept" in caplog.text
+    assert "448 channels; all are kept" in caplog.text
 
 
 def test_channels_of_late_stages_alone_need_their_own_grid_only():
@@ -156,7 +156,7 @@ def test_the_static_graph_computes_what_dygraph_computes():
         ({}, 100, "random", 7, ""),
         ({"seed": 3}, 100, "random", 3, ""),
         ({"dims": 448}, 448, "none", None, ""),
-        ({"dims": 500, "seed": 3}, 448, "none", None, "448 channels, all are kept"),
+        ({"dims": 500, "seed": 3}, 448, "none", None, "448 channels; all are kept"),
         ({"reduction": "none", "seed": 3}, 448, "none", None, "seed 3 has no effect"),
         ({"layers": ("layer1",)}, 64, "none", None, ""),
         ({"reduction": "semi_orthogonal", "dims": 9}, 9, "semi_orthogonal", 7, ""),

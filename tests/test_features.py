@@ -116,5 +116,5 @@ def test_an_embedding_comes_back_from_its_arrays(reduction):
 
 
 def test_a_projection_of_other_channels_is_refused():
-    with pytest.raises(ValueError, match=r"projection is \(5, 17\), not \[d,18\]"):
+    with pytest.raises(ValueError, match=r"projection is \(5, 17\), expected \[d,18\]"):
         from_arrays(STAGES, {"projection": np.zeros((5, 17), np.float32)})

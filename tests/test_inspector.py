@@ -91,7 +91,7 @@ def test_the_threshold_may_be_replaced(trained, demo):
 
 
 def test_what_is_no_model_is_said_at_once(tmp_path):
-    with pytest.raises(UsageError, match="neither best.pdparams nor exported files"):
+    with pytest.raises(UsageError, match="neither best.pdparams nor an exported model"):
         Inspector.open(tmp_path)
 
 

@@ -130,7 +130,7 @@ def test_devices(text):
 
 @pytest.mark.parametrize("text", ["", "cuda", "GPU", "gpu:", "gpu:x", "gpu:-1", "cpu:0", "gpu:0 "])
 def test_other_devices_are_refused(text):
-    with pytest.raises(ValueError, match="auto, cpu, gpu, gpu:N"):
+    with pytest.raises(ValueError, match="auto, cpu, gpu or gpu:N"):
         parse_device(text)
 
 
@@ -155,7 +155,7 @@ def test_device_chosen_among_those_there_are(monkeypatch, text, gpus, device):
 def test_a_gpu_that_is_not_there_is_wrong_use(monkeypatch, text, cuda):
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: cuda)
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 0)
-    with pytest.raises(UsageError, match=f"device {text}: there are 0 GPUs"):
+    with pytest.raises(UsageError, match=f"device {text}: Paddle finds 0 GPUs"):
         choose_device(text)
 
 
@@ -171,19 +171,22 @@ def test_backbone_and_depth_name_the_network_together(words):
 
 
 def test_backbone_and_depth_may_not_disagree():
-    with pytest.raises(UsageError, match="--depth 18 and --backbone resnet34 disagree"):
+    with pytest.raises(UsageError, match="--depth 18 and --backbone resnet34 contradict"):
         backbone_from(Namespace(backbone="resnet34", depth=18))
 
 
 def test_a_depth_that_is_not_there_lists_those_that_are():
-    with pytest.raises(UsageError, match="--depth 19.*known: 18"):
+    with pytest.raises(UsageError, match="--depth 19.*one of 18"):
         backbone_from(model_options("--depth 19"))
 
 
 def test_device_is_checked_by_the_parser(capsys):
     with pytest.raises(SystemExit) as end:
         model_options("--device cuda")
-    assert end.value.code == 2 and "--device: 'cuda'" in capsys.readouterr().err
+    assert (
+        end.value.code == 2
+        and "--device: expected auto, cpu, gpu or gpu:N, got 'cuda'" in capsys.readouterr().err
+    )
 
 
 def trained(folder, *categories):
@@ -211,7 +214,9 @@ def test_the_only_model_needs_no_name(tmp_path):
 
 @pytest.mark.parametrize(("categories", "names"), [((), "none"), (("b", "a"), "a, b")])
 def test_no_model_or_several_are_named(tmp_path, categories, names):
-    with pytest.raises(UsageError, match=f"has models of {names}; .*--category or --model_path"):
+    with pytest.raises(
+        UsageError, match=f"expected one model, found {names}; .*--category or --model_path"
+    ):
         find_model(None, trained(tmp_path, *categories), None)
 
 

@@ -96,7 +96,7 @@ def test_a_category_that_fails_does_not_stop_the_others(demo, tmp_path):
     result = train(tmp_path / "out", "--data_path", data)
     assert result.code == 1
     assert "empty: 0 pictures to train with" in result.err.replace(str(data) + "/", "")
-    assert "failed: empty" in result.err
+    assert "failed categories: empty" in result.err
     assert (tmp_path / "out" / "flange" / "best.pdparams").exists()
 
 
@@ -158,7 +158,7 @@ def test_a_crop_that_sees_little_is_mentioned(tmp_path):
     for i in range(2):
         Image.new("RGB", (400, 100), (i, 9, 9)).save(normal / f"{i}.png")
     result = train(tmp_path / "out", "--normal_dir", normal)
-    assert "the crop sees 25 % of a 400×100 picture" in result.err
+    assert "the crop covers only 25 % of a 400×100 picture" in result.err
 
 
 def test_skip_bad_goes_on_and_counts(demo, tmp_path):
@@ -181,7 +181,7 @@ def test_runs_add_to_the_log_and_failures_are_in_it(demo, tmp_path):
     result = train(tmp_path, *options, "--reduction", "none")
     assert result.err.count("--reduction: none") == 1
     log = (tmp_path / "logs/weave.log").read_text()
-    assert log.index("learned from 8 pictures") < log.index("ERROR --reduction: none")
+    assert log.index("fitted on 8 pictures") < log.index("ERROR --reduction: none")
 
 
 def test_a_run_leaves_no_log_handler_behind(trained):
