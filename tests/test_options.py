@@ -1,4 +1,4 @@
-"""Options: every spelling of a boolean, numbers checked at the door, and what they add up to."""
+"""Options: all spellings of booleans, limits of numbers, and the settings made from them."""
 
 import argparse
 from argparse import Namespace
@@ -183,10 +183,7 @@ def test_a_depth_that_is_not_there_lists_those_that_are():
 def test_device_is_checked_by_the_parser(capsys):
     with pytest.raises(SystemExit) as end:
         model_options("--device cuda")
-    assert (
-        end.value.code == 2
-        and "--device: expected auto, cpu, gpu or gpu:N, got 'cuda'" in capsys.readouterr().err
-    )
+    assert end.value.code == 2 and "got 'cuda'" in capsys.readouterr().err
 
 
 def trained(folder, *categories):
@@ -214,9 +211,7 @@ def test_the_only_model_needs_no_name(tmp_path):
 
 @pytest.mark.parametrize(("categories", "names"), [((), "none"), (("b", "a"), "a, b")])
 def test_no_model_or_several_are_named(tmp_path, categories, names):
-    with pytest.raises(
-        UsageError, match=f"expected one model, found {names}; .*--category or --model_path"
-    ):
+    with pytest.raises(UsageError, match=f"one model, found {names}; .*--category or --model_path"):
         find_model(None, trained(tmp_path, *categories), None)
 
 

@@ -1,4 +1,4 @@
-"""Trouble from outside: signals, full disks, odd names, damaged models, two runs at once."""
+"""Signals, full disks, unusual names, damaged models, and two runs at the same time."""
 
 import json
 import os
