@@ -32,9 +32,7 @@ class Preprocessing:
                     f"{name} {_size(sides)}: expected {SMALLEST} to {LARGEST} pixels per side"
                 )
         if self.crop[0] > whole[0] or self.crop[1] > whole[1]:
-            raise ValueError(
-                f"crop {_size(self.crop)} is larger than the picture after resize, {_size(whole)}"
-            )
+            raise ValueError(f"crop {_size(self.crop)} is larger than resize {_size(whole)}")
         if not all(math.isfinite(value) and abs(value) < 100 for value in self.mean):
             raise ValueError(f"mean {self.mean}: expected numbers near 0.5")
         if not all(1e-3 < value < 1e3 for value in self.std):

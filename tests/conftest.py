@@ -1,4 +1,4 @@
-"""Scripts run in this process, and one small trained model that many tests look at."""
+"""Runs scripts in this process; fixtures that many tests share, with one small trained model."""
 
 import functools
 import importlib
@@ -15,14 +15,14 @@ import pytest
 
 from common.errors import run
 
-# Threads of Paddle (Intel's and GNU's OpenMP) would spin while they wait, on processors that the
-# tests beside this one need. Read when Paddle is imported.
+# Waiting threads of Paddle (Intel's and GNU's OpenMP) would keep processors busy that parallel
+# tests need. Paddle reads these variables when it is imported.
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_collection_modifyitems(items):
-    """Files with many tests on trained models first: a worker should not end with a long one."""
+    """Run files with many tests on trained models first: no worker should end with a long one."""
     heavy = Counter(item.path for item in items if "demo" in item.fixturenames)
     items.sort(key=lambda item: -heavy[item.path])
 
@@ -39,7 +39,7 @@ class Result:
 
 
 def call(script: str, *arguments) -> Result:
-    """Run `train`, `val`, … as a command line would; the exit code and what was printed."""
+    """Run `train`, `val`, … as from a command line; returns the exit code and the output."""
     module = importlib.import_module(script)
     out, err = io.StringIO(), io.StringIO()
     saved, sys.argv = sys.argv, [f"{script}.py", *map(str, arguments)]

@@ -1,4 +1,4 @@
-"""What bad input gets: one line that names the fault, exit code 2 or 1, nothing half-written."""
+"""Bad input gives one line that names the fault, exit code 2 or 1, and no incomplete files."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""The comparison's own arithmetic and protocol, with contenders made here."""
+"""The arithmetic and the protocol of the comparison, with stand-ins for the implementations."""
 
 import io
 import json

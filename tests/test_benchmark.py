@@ -1,4 +1,4 @@
-"""infer.py --enable_benchmark: AutoLog's report, made by AutoLog or by ourselves."""
+"""infer.py --enable_benchmark: the report, written by AutoLog or by benchmarks/autolog.py."""
 
 import multiprocessing
 import os

@@ -70,7 +70,7 @@ def test_tolerances_can_be_given(logs):
     assert compare(logs, *FILES, "--atol", "0", "--rtol", "1e-6").returncode == 0
 
 
-def test_each_precision_has_its_reference_or_fp32s_with_more_room(logs):
+def test_each_precision_uses_its_reference_or_fp32_with_larger_tolerance(logs):
     log = logs / "python_precision_fp32_batchsize_1.log"
     other = logs / "python_precision_int8_batchsize_1.log"
     other.write_text(log.read_text().replace("10.000001", "11.5"))

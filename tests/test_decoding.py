@@ -1,4 +1,4 @@
-"""Pictures and masks: what decodes, what comes out of it, and what a broken file says."""
+"""Decoding of pictures and masks: accepted files, the decoded pixels, and errors."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""export_model.py and infer.py as a user calls them: they judge as the checkpoint does."""
+"""export_model.py and infer.py as a user calls them: the same scores as the checkpoint."""
 
 import json
 import shutil

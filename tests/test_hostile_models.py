@@ -71,7 +71,7 @@ def test_one_changed_number_is_noticed(model, demo, tmp_path):
     arrays, record = contents(model)
     arrays["head.mean0"] = arrays["head.mean0"] + np.float32(1e-6)
     path = write(tmp_path / "model.pdparams", arrays, record, digest=False)
-    fails(predict(path, demo, tmp_path), 1, path, "changed after")
+    fails(predict(path, demo, tmp_path), 1, path, "changed after they were written")
 
 
 def test_other_types_of_numbers_are_refused(model, demo, tmp_path):

@@ -1,4 +1,4 @@
-"""Paths and folders made to harm: pipes, devices, links in circles, names too long."""
+"""Harmful paths and folders: pipes, devices, circular links, names that are too long."""
 
 import os
 import socket

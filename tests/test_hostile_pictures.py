@@ -1,4 +1,4 @@
-"""Pictures made to harm: programs started, memory filled, stderr written, misleading names."""
+"""Harmful pictures: they could start programs, fill memory, write to stderr or have wrong names."""
 
 import subprocess
 import sys

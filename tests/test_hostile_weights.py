@@ -1,4 +1,4 @@
-"""Weight files that declare more than they hold, or changed: one clear error, little memory."""
+"""Weight files with wrong sizes or changed bytes: one clear error, little memory."""
 
 import json
 import os

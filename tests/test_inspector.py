@@ -1,4 +1,4 @@
-"""The inspection API: the same answer for every kind of picture source and of model."""
+"""The inspection API: the same scores for every kind of picture source and model."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Batches: their order and content, with threads and without, and what bad pictures do."""
+"""Batches: order and content, with and without threads, and with bad pictures."""
 
 import logging
 import threading

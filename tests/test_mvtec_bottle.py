@@ -1,4 +1,4 @@
-"""On real pictures, where MVTEC_PATH names MVTec AD: the figures that the README promises."""
+"""The README's figures on MVTec AD bottle; skipped unless MVTEC_PATH is the folder of MVTec AD."""
 
 import csv
 import json

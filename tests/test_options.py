@@ -1,4 +1,4 @@
-"""Options: every spelling of a boolean, numbers checked at the door, and what they add up to."""
+"""Options: all spellings of booleans, limits of numbers, and the settings made from them."""
 
 import argparse
 from argparse import Namespace
@@ -171,14 +171,12 @@ def test_backbone_and_depth_name_the_network_together(words):
 
 
 def test_backbone_and_depth_may_not_disagree():
-    with pytest.raises(
-        UsageError, match="--depth 18 and --backbone resnet34 contradict each other"
-    ):
+    with pytest.raises(UsageError, match="--depth 18 and --backbone resnet34 contradict"):
         backbone_from(Namespace(backbone="resnet34", depth=18))
 
 
 def test_a_depth_that_is_not_there_lists_those_that_are():
-    with pytest.raises(UsageError, match="--depth 19.*expected one of 18"):
+    with pytest.raises(UsageError, match="--depth 19.*one of 18"):
         backbone_from(model_options("--depth 19"))
 
 
@@ -213,9 +211,7 @@ def test_the_only_model_needs_no_name(tmp_path):
 
 @pytest.mark.parametrize(("categories", "names"), [((), "none"), (("b", "a"), "a, b")])
 def test_no_model_or_several_are_named(tmp_path, categories, names):
-    with pytest.raises(
-        UsageError, match=f"expected one model, found {names}; .*--category or --model_path"
-    ):
+    with pytest.raises(UsageError, match=f"one model, found {names}; .*--category or --model_path"):
         find_model(None, trained(tmp_path, *categories), None)
 
 
@@ -243,7 +239,7 @@ def test_preprocessing_is_what_the_options_ask_for(arguments, resize, crop):
     ("resize", "size"), [("200", "224"), ("64x32", "48"), ("64", "32x65"), ("32x64", "64x32")]
 )
 def test_a_crop_larger_than_the_picture_is_wrong_use(resize, size):
-    with pytest.raises(UsageError, match="--img_size .*larger than the picture after --resize"):
+    with pytest.raises(UsageError, match="--img_size .*larger than --resize"):
         data_options.preprocessing_from(data_namespace("--resize", resize, "--img_size", size))
 
 

@@ -1,4 +1,4 @@
-"""The whole way, from training to deployment, with other backbones, layers and reductions."""
+"""From training to deployment with other backbones, layers and reductions."""
 
 import json
 

@@ -47,7 +47,7 @@ def png_of(width, height):
 
 
 def padded(path, data, length):
-    """A sparse file: it says that it is long, and takes no room on the disk."""
+    """A sparse file: it is long, but takes no space on the disk."""
     path.write_bytes(data)
     os.truncate(path, length)
     return path

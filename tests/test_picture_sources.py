@@ -1,4 +1,4 @@
-"""What a picture may be read from: paths, bytes, file objects and arrays give the same pixels."""
+"""Paths, bytes, file objects and arrays of a picture give the same pixels."""
 
 import io
 import os

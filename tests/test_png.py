@@ -1,4 +1,4 @@
-"""PNGs whose data come in many chunks, as most programs write them."""
+"""PNG files with many data chunks, as most programs write them."""
 
 import zlib
 

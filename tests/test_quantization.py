@@ -1,4 +1,4 @@
-"""Graphs of int8: they compute with int8, and judge about as those of float32 do."""
+"""Int8 graphs compute with int8 and give nearly the same scores as float32."""
 
 import json
 import os
@@ -90,7 +90,9 @@ def test_precision_and_graph_must_agree(quantized, trained, demo, tmp_path):
     assert (
         call("export_model", "--model_path", trained / "flange", "--save_dir", tmp_path).code == 0
     )
-    fails(infer(tmp_path, chips, "--precision", "int8"), 2, "--precision: int8", "no int8 graph")
+    fails(
+        infer(tmp_path, chips, "--precision", "int8"), 2, "--precision: int8", "not an int8 graph"
+    )
 
 
 def test_int8_needs_onednn(quantized, demo):

@@ -1,4 +1,4 @@
-"""The frozen network: torchvision's topology and names, cut where it is no longer used."""
+"""Residual networks: torchvision's topology and names; layers that are not needed are left out."""
 
 import numpy as np
 import paddle

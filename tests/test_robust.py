@@ -1,4 +1,4 @@
-"""Trouble from outside: signals, full disks, odd names, damaged models, two runs at once."""
+"""Signals, full disks, unusual names, damaged models, and two runs at the same time."""
 
 import json
 import os
@@ -111,7 +111,7 @@ def test_a_model_trained_anew_meanwhile_is_left_alone(trained, model, demo, tmp_
         *("--save_path", tmp_path / "out", *NO_GRAPH),
     )
     assert result.code == 0, result.err
-    assert "was changed by another process" in result.err
+    assert "changed by another process during validation" in result.err
     assert model.stat().st_mtime == 1
 
 

@@ -1,4 +1,4 @@
-"""Which pictures and masks a data set is found to hold, in both layouts."""
+"""The pictures and masks that are found in a data set, in both layouts."""
 
 import numpy as np
 import pytest

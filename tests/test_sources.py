@@ -1,4 +1,4 @@
-"""Where weights come from: the cache, a download, a folder, a seed."""
+"""Sources of weights: the cache, a download, a folder, random numbers."""
 
 import hashlib
 import http.client

@@ -1,4 +1,4 @@
-"""Which modules may import which, lazily too; docs/architecture.md shows the picture."""
+"""Allowed imports between packages, also inside functions; see docs/architecture.md."""
 
 import ast
 import subprocess

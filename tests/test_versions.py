@@ -1,5 +1,5 @@
-"""Two versions of Paddle read each other's files, where OTHER_PYTHON names an interpreter with
-another version: `make test-paddle26`."""
+"""Two versions of Paddle read each other's files. OTHER_PYTHON is an interpreter with another
+version; see `make test-paddle26`."""
 
 import json
 import os

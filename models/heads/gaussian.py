@@ -7,8 +7,7 @@ chain rule splits each distance exactly:
     D²(z) = D²(coarsest) + D²(next | coarsest) + … + D²(finest | all coarser)
 
 The coarse terms are stored and computed once for all patches that share them. For ResNet-18 with
-d = 100 this takes 29 MB instead of 125 MB for 3136 precision matrices, and scoring a picture reads
-accordingly less memory. With a single stage it is the usual Cholesky factor.
+d = 100 this takes 29 MB instead of 125 MB. With a single stage it is the usual Cholesky factor.
 
 All computations are batched over positions, in bands of rows. For larger batches, threads process
 the bands in parallel. BLAS is limited to one thread for the whole process: its threads would wait
@@ -287,8 +286,8 @@ def _limit_blas() -> None:
 def invert_lower(factor: np.ndarray, base: int = 32) -> np.ndarray:
     """Inverse of lower triangular matrices [N,d,d], by halves.
 
-    [[A,0],[B,C]]⁻¹ = [[A⁻¹,0],[−C⁻¹BA⁻¹,C⁻¹]]: most of the work becomes matrix products,
-    twice as fast at d = 100 as the general inverse, which does not use the zeros.
+    [[A,0],[B,C]]⁻¹ = [[A⁻¹,0],[−C⁻¹BA⁻¹,C⁻¹]]: mostly matrix products; at d = 100 twice as
+    fast as the general inverse.
     """
     d = factor.shape[-1]
     if d <= base:
