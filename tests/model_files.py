@@ -7,7 +7,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from models.checkpoint import arrays_digest
+from models.checkpoint import arrays_digest, text_digest
 from tests.conftest import call
 
 
@@ -18,12 +18,13 @@ def contents(path: Path) -> tuple[dict, dict]:
 
 
 def write(path: Path, arrays: dict, record: dict | str, digest: bool = True) -> Path:
-    """A file as a stranger could make it, its digest right unless said otherwise."""
+    """A file as a stranger could make it; `digest` False keeps the digest of other arrays."""
     if isinstance(record, dict):
         if digest:
             record = {**record, "arrays_sha256": arrays_digest(arrays)}
         record = json.dumps(record)
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, path, {"record": record})
+    metadata = {"record": record, "record_sha256": text_digest(record)}
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, path, metadata)
     return path
 
 
