@@ -29,7 +29,10 @@ def seeded(network) -> dict:
     return {key: weight(key, tuple(shape)) for key, shape in shapes.items()}
 
 
-LARGE = ("resnet152", "wide_resnet50_2", "wide_resnet101_2", "efficientnet_b6", "efficientnet_b7")
+LARGE = (
+    *("resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2"),
+    *(f"efficientnet_b{i}" for i in range(3, 8)),
+)
 MARKED = [
     pytest.param(*case, marks=[pytest.mark.process] if case[0] in LARGE else []) for case in CASES
 ]

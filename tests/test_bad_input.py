@@ -121,6 +121,7 @@ def test_a_missing_checkpoint(tmp_path, demo):
     fails(predict(tmp_path / "none.pdparams", demo / "flange/test"), 2, "none.pdparams")
 
 
+@pytest.mark.process
 def test_a_backbone_file_that_does_not_match(train, tmp_path):
     state = load_file(EMBEDDED["resnet18"])
     state.pop("conv1.weight")

@@ -75,6 +75,7 @@ def toy(monkeypatch):
     monkeypatch.setitem(METHODS, "toy", row)
 
 
+@pytest.mark.process
 def test_a_toy_method_runs_through_every_script(toy, demo, tmp_path):
     output, deployed = tmp_path / "output", tmp_path / "deployed"
     data = ("--data_path", demo, "--category", "flange", "--save_path", output)

@@ -99,6 +99,7 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_read(model, monkeypa
         checkpoint.load(model)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("place", ["model", "params"])
 def test_a_flipped_bit_in_exported_files_is_noticed(place, deployed, demo, tmp_path):
     folder = tmp_path / "copy"
@@ -115,6 +116,7 @@ def test_a_flipped_bit_in_exported_files_is_noticed(place, deployed, demo, tmp_p
         fails(result, 1, path, "damaged", "export")
 
 
+@pytest.mark.process
 def test_an_absurd_distribution_is_one_line(deployed, demo, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(deployed, folder)

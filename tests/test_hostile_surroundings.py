@@ -79,6 +79,7 @@ def test_a_full_temporary_folder_is_named(model, demo, tmp_path, monkeypatch):
     fails(predict(model, demo, tmp_path), 1, "1.0 MB are free", "TMPDIR")
 
 
+@pytest.mark.process
 def test_a_folder_that_is_not_utf8_is_exported_to_and_read(model, demo, tmp_path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     exported = call("export_model", "--model_path", model, "--save_dir", folder, "--fused")

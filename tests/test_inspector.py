@@ -1,6 +1,7 @@
 """The inspection API: the same scores for every kind of picture source and model."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,13 +33,18 @@ def same_picture(path) -> list:
     return [path, str(path), content, io.BytesIO(content), array]
 
 
-@pytest.mark.parametrize("what", ["checkpoint", "folder", "exported", "graph"])
-def test_every_source_has_the_same_score(what, trained, deployed, demo):
+EXPORTED = [pytest.param(what, marks=pytest.mark.process) for what in ("exported", "graph")]
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "folder", *EXPORTED])
+def test_every_source_has_the_same_score(what, trained, demo, request):
+    exported = what in ("exported", "graph")
+    deployed = request.getfixturevalue("deployed") if exported else Path()
     places = {
         "checkpoint": trained / "flange" / "best.pdparams",
         "folder": trained / "flange",
         "exported": deployed,
-        "graph": next(deployed.glob("model.[jp]*")),
+        "graph": next(deployed.glob("model.[jp]*"), None),
     }
     path = demo / "flange" / "test" / "rust" / "000.png"
     inspector = Inspector.open(places[what], CPU, batch_size=2)
@@ -95,6 +101,7 @@ def test_what_is_no_model_is_said_at_once(tmp_path):
         Inspector.open(tmp_path)
 
 
+@pytest.mark.process
 def test_a_detector_fitted_in_python_alone_serves_the_scripts(demo, tmp_path):
     from common.preprocessing import Preprocessing
     from datasets.transforms import Transform

@@ -24,6 +24,7 @@ INSTALLED = pytest.mark.skipif(
 
 
 @INSTALLED
+@pytest.mark.process
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_maps_are_those_of_the_reference(backbone):
     found, layers = sources.find(backbone), layers_of(backbone)
@@ -145,6 +146,7 @@ def classified(backbone: str, picture: np.ndarray) -> list[int]:
 
 
 @INSTALLED
+@pytest.mark.process
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize(
     ("name", "classes"),

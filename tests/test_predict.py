@@ -32,6 +32,7 @@ def test_a_line_a_picture_with_path_score_and_verdict(trained, chips, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000.png", "001.png"]
 
 
+@pytest.mark.process
 def test_alone_or_in_a_folder_a_picture_has_the_same_score(trained, demo, chips, tmp_path):
     options = ("--json", "--no-save_picture", "--batch_size", 5)
     folder = predict(trained, "--picture_path", demo / "flange/test", *options)

@@ -115,6 +115,7 @@ def test_a_model_trained_anew_meanwhile_is_left_alone(trained, model, demo, tmp_
     assert model.stat().st_mtime == 1
 
 
+@pytest.mark.process
 def test_validating_on_another_category_keeps_the_models_own_thresholds(model, demo, tmp_path):
     before = model.read_bytes()
     arguments = ("--data_path", demo, "--category", "weave", "--model_path", model)

@@ -67,6 +67,7 @@ def test_scoring_before_learning_and_empty_batches_are_errors(detector):
         detector.score(pictures(0))
 
 
+@pytest.mark.process
 def test_threads_that_share_an_inspector_get_their_own_scores(trained, demo):
     paths = sorted((demo / "flange" / "test").rglob("*.png"))
     inspector = Inspector.open(trained / "flange", CPU, batch_size=2, workers=1)

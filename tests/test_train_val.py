@@ -58,6 +58,7 @@ def test_the_checkpoint_holds_the_calibration_of_the_validation(trained):
     assert record.category == "flange"
 
 
+@pytest.mark.process
 def test_validating_again_gives_the_same_figures(trained, demo, tmp_path):
     model = trained / "flange" / "best.pdparams"
     result = call(
@@ -140,6 +141,7 @@ def test_pictures_of_every_shape_and_mode_train_together(demo, tmp_path):
     assert checkpoint.load(tmp_path / "out/custom/best.pdparams")[1].pictures == 6
 
 
+@pytest.mark.process
 def test_the_whole_of_a_wide_picture(demo, tmp_path):
     result = call(
         *("train", "--data_path", demo, "--category", "flange", "--save_path", tmp_path, "--val"),
