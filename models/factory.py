@@ -68,7 +68,6 @@ def plan(
 ) -> Plan:
     """Settings of a detector to be built. None means the default.
 
-
     Parameters
     ----------
     method : one of models.methods.METHODS, with its `settings`
