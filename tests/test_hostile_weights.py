@@ -143,6 +143,7 @@ def sparse_legacy(path):
 @pytest.mark.parametrize(
     "make", [lambda p: sparse_safetensors(p, [2**29], 2**31), sparse_paddle, sparse_legacy]
 )
+@pytest.mark.process
 def test_a_sparse_file_costs_no_memory(tmp_path, make):
     path = make(tmp_path / "a.pth")
     for backbone in BACKBONES:

@@ -33,10 +33,10 @@ def same_picture(path) -> list:
     return [path, str(path), content, io.BytesIO(content), array]
 
 
-EXPORTED = [pytest.param(what, marks=pytest.mark.process) for what in ("exported", "graph")]
+SLOW = [pytest.param(w, marks=pytest.mark.process) for w in ("folder", "exported", "graph")]
 
 
-@pytest.mark.parametrize("what", ["checkpoint", "folder", *EXPORTED])
+@pytest.mark.parametrize("what", ["checkpoint", *SLOW])
 def test_every_source_has_the_same_score(what, trained, demo, request):
     exported = what in ("exported", "graph")
     deployed = request.getfixturevalue("deployed") if exported else Path()

@@ -22,6 +22,7 @@ def predict(trained, *arguments):
     return call("predict", "--model_path", model, *arguments)
 
 
+@pytest.mark.process
 def test_a_line_a_picture_with_path_score_and_verdict(trained, chips, tmp_path):
     result = predict(trained, "--picture_path", chips, "--save_path", tmp_path)
     assert result.code == 0, result.err
@@ -107,6 +108,7 @@ def test_a_bad_picture_does_not_keep_the_others_from_their_answers(trained, chip
     assert predict(trained, *options, "--skip_bad").code == 0
 
 
+@pytest.mark.process
 def test_pictures_of_one_stem_get_a_sheet_each(trained, chips, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -155,6 +157,7 @@ def test_the_model_is_found_by_its_category(trained, chips, tmp_path, monkeypatc
     fails(call("predict", "--picture_path", chips, "--category", "nut"), 2, "nut")
 
 
+@pytest.mark.process
 def test_layer_by_layer_the_scores_are_the_same(trained, chips, monkeypatch):
     options = ("--picture_path", chips, "--json", "--no-save_picture")
     static = predict(trained, *options)

@@ -163,6 +163,7 @@ def test_a_crop_that_sees_little_is_mentioned(tmp_path):
     assert "the crop covers only 25 % of a 400×100 picture" in result.err
 
 
+@pytest.mark.process
 def test_skip_bad_goes_on_and_counts(demo, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(demo / "flange", data / "flange")

@@ -69,6 +69,7 @@ def test_weights_of_another_backbone_are_told_as_such():
     assert "these are weights of resnet34: set the backbone to resnet34" in text and len(text) < 200
 
 
+@pytest.mark.process
 def test_a_file_of_something_else_is_told_by_its_names():
     text = complaint({"encoder.layer.0.query": np.ones(2, "f4")})
     assert "(0 of 100 tensors do); the file holds encoder.layer.0.query" in text
