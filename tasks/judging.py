@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UsageError, WorkError, printable
+from common.errors import UsageError, WorkError, message, printable, shortened
 from common.files import whole_file, writable_folder
 from common.progress import progress
 from common.timing import phase
@@ -111,7 +111,8 @@ def judge_all(
     log_phases()
     if skipped:
         level = logging.WARNING if loading.skip_bad else logging.ERROR
-        logger.log(level, "%d of %d pictures could not be read", len(skipped), len(source.paths))
+        counts, first = (len(skipped), len(source.paths)), shortened(message(skipped[0]), 400)
+        logger.log(level, "%d of %d pictures could not be read; the first: %s", *counts, first)
     if teller.failed:
         logger.error("%d files could not be written", teller.failed)
     return 1 if teller.failed or (skipped and not loading.skip_bad) else 0
