@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +50,7 @@ class Inspector:
             raise ValueError(f"batch_size {batch_size}, workers {workers}: expected 1, 0 or more")
         check_record_memory(record, path, batch_size)
         self.record, self._open_detector, self.path = record, open_detector, path
-        self._lock = threading.Lock()
+        self._detector, self._lock = None, threading.Lock()
         self.batch_size, self.workers = batch_size, workers
         self.transform = Transform(record.preprocessing, max_pixels)
         calibration = record.calibration
@@ -97,17 +96,20 @@ class Inspector:
         path = files.distribution
         return cls(checkpoint.load_record(path, DISTRIBUTION), open_detector, path, **settings)
 
-    @cached_property
+    @property
     def detector(self) -> Detector:
-        detector = self._open_detector(self.batch_size)
-        if detector.record != self.record:
-            raise WorkError(f"{self.path}: changed since it was opened; open it again")
-        return detector
+        """The detector, opened by the first thread that asks for it; raises as `open` does."""
+        with self._lock:
+            if self._detector is None:
+                detector = self._open_detector(self.batch_size)
+                if detector.record != self.record:
+                    raise WorkError(f"{self.path}: changed since it was opened; open it again")
+                self._detector = detector
+            return self._detector
 
     def load(self) -> "Inspector":
         """Open the detector now; raises the same errors as `open`."""
-        with self._lock:
-            _ = self.detector
+        _ = self.detector
         return self
 
     def inspect(
@@ -132,7 +134,7 @@ class Inspector:
         if skipped is not None:
             loader.skipped = skipped
         with loader:
-            score = self.load().detector.score if timed is None else timed.score
+            score = self.detector.score if timed is None else timed.score
             for batch in loader if timed is None else timed.batches(loader):
                 scores = score(batch.images)
                 for i, sample in enumerate(batch.samples):

@@ -80,7 +80,8 @@ def load(
 ) -> tuple[dict[str, np.ndarray], Record]:
     """The arrays and the record of `path`.
 
-    `most(record)` is the number of bytes that the arrays of such a model have at most.
+    `most(record)` is the number of bytes that the arrays of such a model have at most. It is called
+    before an array is read, and may raise an error of its own.
 
     Raises UsageError if there is no such file, WorkError if it is truncated, damaged, not of this
     `kind`, or of another format version.

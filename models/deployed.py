@@ -72,8 +72,12 @@ def open_exported(
     the files do not belong together.
     """
     path = files.distribution
-    factory.check_record_memory(checkpoint.load_record(path, DISTRIBUTION), path, batch_size)
-    arrays, record = checkpoint.load(path, DISTRIBUTION, factory.head_bytes)
+
+    def most(record: Record) -> int:
+        factory.check_record_memory(record, path, batch_size)
+        return factory.head_bytes(record)
+
+    arrays, record = checkpoint.load(path, DISTRIBUTION, most)
     if record.exported is None:
         raise checkpoint.damaged(path, "exported is missing", DISTRIBUTION)
     files.require()

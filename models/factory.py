@@ -133,8 +133,12 @@ def load_detector(path: str | Path, engine: Engine | None = None, batch_size: in
     another format version, or needs too much memory.
     """
     path = Path(path)
-    check_record_memory(checkpoint.load_record(path), path, batch_size)
-    arrays, record = checkpoint.load(path, most=lambda record: BACKBONE_BYTES + head_bytes(record))
+
+    def most(record: Record) -> int:
+        check_record_memory(record, path, batch_size)
+        return BACKBONE_BYTES + head_bytes(record)
+
+    arrays, record = checkpoint.load(path, most=most)
     runtime.prepare()
     engine = (engine or Engine()).resolve()
     with checkpoint.reading(path):

@@ -92,7 +92,7 @@ class ChannelSelection:
 
     def __init__(self, stage_channels: Sequence[int], channels: Sequence[int]):
         if np.asarray(channels).dtype.kind not in "iu":
-            raise ValueError("channels must be whole numbers, without repetition, and not empty")
+            raise ValueError("channels must be whole numbers")
         self.channels = np.asarray(channels, np.int64)
         ends = np.cumsum(stage_channels)
         if len(self.channels) == 0 or (np.diff(self.channels) <= 0).any():

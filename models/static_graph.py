@@ -32,9 +32,7 @@ def save_graph(layer: nn.Layer, size: Grid, prefix: Path) -> tuple[Path, Path]:
         paddle.jit.save(graph, str(prefix))
     except (OSError, RuntimeError) as error:
         raise _full(prefix.parent) from error
-    prefix.with_suffix(".pdiparams.info").unlink(
-        missing_ok=True
-    )  # written by Paddle 2 and not needed
+    prefix.with_suffix(".pdiparams.info").unlink(missing_ok=True)  # Paddle 2 writes it; not needed
     model = next(p for s in (".json", ".pdmodel") if (p := prefix.with_suffix(s)).exists())
     params = prefix.with_suffix(".pdiparams")
     # Paddle does not report a full disk.

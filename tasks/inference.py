@@ -57,9 +57,7 @@ def find_files(options: argparse.Namespace) -> ExportedFiles:
             f"{model}: expected a graph file with one of the endings {', '.join(GRAPHS)}",
             "model_file",
         )
-    files = ExportedFiles.beside(model, options.params_file, options.distribution)
-    files.require()
-    return files
+    return ExportedFiles.beside(model, options.params_file, options.distribution)
 
 
 def _twin(model: Path) -> Path:

@@ -109,23 +109,28 @@ def training_from(options: argparse.Namespace) -> Training:
         options.reduction,
         options.seed,
     )
+    data = data_from(options)
     described = ", ".join(f"{key} {value}" for key, value in vars(options).items())
     return Training(
-        data_from(options),
+        data,
         preprocessing_from(options),
         model,
         engine_from(options),
         loading_from(options),
         options.save_path,
         options.log_dir,
-        validation_from(options) if options.val else None,
+        _validation_of(options, data) if options.val else None,
         described,
     )
 
 
 def validation_from(options: argparse.Namespace) -> Validation:
+    return _validation_of(options, data_from(options))
+
+
+def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
     return Validation(
-        data_from(options),
+        data,
         getattr(options, "model_path", None),
         options.save_path,
         options.calibrate,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError, WorkError
-from common.files import writable_folder
+from common.files import sha256, writable_folder
 from models.backbones import catalogue, names, packages, weights
 from models.backbones.weights import ACCEPTED, ENDINGS, MODELS, Weights
 from models.runtime import substitute_home
@@ -67,8 +67,8 @@ def home() -> Path:
 def _found(backbone: str) -> Weights | None:
     local = _local(backbone)
     if len(local) > 1:
-        names = ", ".join(path.name for path in local)
-        raise UsageError(f"{MODELS} holds {names}: keep one, or give the path of one", SETTING)
+        several = ", ".join(path.name for path in local)
+        raise UsageError(f"{MODELS} holds {several}: keep one, or give the path of one", SETTING)
     if local:
         return weights.load(local[0], backbone, f"found at models/{local[0].name}")
     if packaged := packages.find(backbone):
@@ -155,7 +155,7 @@ def _download(url: str, backbone: str) -> Weights:
         fetched = Path(temporary) / url.rpartition("/")[2]
         _fetch(url, fetched)
         expected = _digest(backbone)
-        found = weights.sha256(fetched)
+        found = sha256(fetched)
         if not found.startswith(expected):
             raise WorkError(
                 f"{url}: SHA-256 {found} does not begin with {expected}: this is another file; "
