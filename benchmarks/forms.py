@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.parts import GRIDS, median_ms
 from models.features import ChannelSelection
 from models.grids import covering
-from models.heads.gaussian import PatchGaussian
+from models.heads.padim.gaussian import PatchGaussian
 
 BLOCK = 25  # of the triangle: 10 of 16 blocks are kept
 STEP = 98  # positions at a time, so that the float32 copies stay in the cache

@@ -20,7 +20,7 @@ from models.device import cpu_threads
 from models.engine import Engine
 from models.factory import build_detector
 from models.features import ChannelSelection
-from models.heads.gaussian import PatchGaussian
+from models.heads.padim.gaussian import PatchGaussian
 from models.predictor import AT_ONCE
 from models.static_graph import save_graph
 

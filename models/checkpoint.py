@@ -37,7 +37,7 @@ class Kind:
 
 
 CHECKPOINT = Kind(
-    "checkpoint", 3, "model_path", "train.py writes one", "train it again with train.py"
+    "checkpoint", 4, "model_path", "train.py writes one", "train it again with train.py"
 )
 DISTRIBUTION = Kind(
     *("distribution", 2, "distribution"),

@@ -46,6 +46,7 @@ class Plan:
     dims: int
     reduction: str
     seed: int | None
+    patch_size: int
     preprocessing: Preprocessing
     sigma: float
     category: str
@@ -60,6 +61,7 @@ def plan(
     dims: int | None = None,
     reduction: str | None = None,
     seed: int | None = None,
+    patch_size: int = 1,
     preprocessing: Preprocessing | None = None,
     sigma: float = 4.0,
     category: str = DEFAULT_CATEGORY,
@@ -74,13 +76,14 @@ def plan(
     pretrained_backbone : weights: a file, auto (None), embedded or random
     layers : layers that form the features; `reduction` (catalogue.REDUCTIONS) reduces their
         channels to `dims`, with the random `seed`
+    patch_size : each map is averaged over so many × so many positions
     preprocessing : its mean and deviation are replaced by those of the weights
     sigma : of the smoothing of the anomaly map, in pixels
     batch_size, pictures : in training, per batch and in all, for the check of memory
 
     Raises UsageError if the parameters contradict each other, or need too much memory.
     """
-    _require_known(method, backbone, layers, category, sigma, seed)
+    _require_known(method, backbone, layers, category, sigma, seed, patch_size)
     row = METHODS[method]
     settings = row.settings() if settings is None else settings
     preprocessing = preprocessing or Preprocessing()
@@ -91,10 +94,12 @@ def plan(
     preprocessing = replace(preprocessing, mean=mean, std=std)
     seed, size = _drawn_by(seed, reduction), preprocessing.crop
     stages = expected_stages(backbone, layers, dims, reduction == "semi_orthogonal", size)
+    settings = _resolved(settings, backbone, stages)
     require_memory(method, settings, backbone, layers, stages, size, batch_size, pictures)
     weights = (backbone, pretrained_backbone)
     return Plan(
-        *(method, settings, *weights, layers, dims, reduction, seed, preprocessing, sigma, category)
+        *(method, settings, *weights, layers, dims, reduction, seed),
+        *(patch_size, preprocessing, sigma, category),
     )
 
 
@@ -115,11 +120,12 @@ def build_detector(planned: Plan | None = None, engine: Engine | None = None, **
     network.set_weights(net, found.state)
     drawn = planned.reduction, planned.dims, planned.seed
     reducing = reductions.draw(drawn[0], net.stage_channels, *drawn[1:])
-    features = reductions.Features(net, reducing, size, engine)
+    features = reductions.Features(net, reducing, size, engine, planned.patch_size)
     weights = Weights(found.name, found.sha256, found.origin)
     variant = Variant(**found.variant) if found.variant else None
     described = FeatureRecord(
-        *(backbone, planned.layers, variant, weights, *drawn, tuple(features.stages))
+        *(backbone, planned.layers, variant, weights, *drawn, planned.patch_size),
+        tuple(features.stages),
     )
     head = METHODS[planned.method].head_class()(planned.settings, features.stages)
     more = planned.preprocessing, planned.sigma, planned.category
@@ -159,7 +165,7 @@ def load_features(arrays: dict, record: Record, engine: Engine):
     net = blank_network(record)
     network.set_weights(net, state)
     reducing = reductions.from_arrays(net.stage_channels, arrays)
-    features = reductions.Features(net, reducing, record.size, engine)
+    features = reductions.Features(net, reducing, record.size, engine, described.patch_size)
     if tuple(features.stages) != described.stages:
         raise ValueError(f"stages {features.stages}, but the record has {described.stages}")
     return features
@@ -198,7 +204,7 @@ def check_record_memory(record: Record, path: Path, batch_size: int) -> None:
         raise WorkError(f"{path}: {error}") from error
 
 
-def _require_known(method, backbone, layers, category, sigma, seed) -> None:
+def _require_known(method, backbone, layers, category, sigma, seed, patch_size) -> None:
     """UsageError if a value is not one of the known ones."""
     if method not in METHODS:
         raise UsageError(f"{method!r}: expected one of {', '.join(METHODS)}", "method")
@@ -208,6 +214,9 @@ def _require_known(method, backbone, layers, category, sigma, seed) -> None:
     known = catalogue.all_layers(backbone)
     if layers is not None and (not layers or list(layers) != [n for n in known if n in layers]):
         raise UsageError(f"{list(layers)}: expected layers of {backbone} in their order", "layers")
+    if patch_size not in catalogue.PATCH_SIZES:
+        expected = ", ".join(map(str, catalogue.PATCH_SIZES))
+        raise UsageError(f"{patch_size}: expected one of {expected}", "patch_size")
     try:
         folder_name(category)
     except ValueError as error:
@@ -234,6 +243,14 @@ def _reduced(
     if reduction in (None, "random"):
         reduction = "none" if dims == total else "random"
     return dims, reduction
+
+
+def _resolved(settings, backbone: str, stages) -> Any:
+    """The settings without auto; UsageError if they do not fit the maps."""
+    try:
+        return settings.resolved(backbone, len({grid for _, grid in stages}))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _drawn_by(seed: int | None, reduction: str) -> int | None:

@@ -27,14 +27,17 @@ class Features:
     reduction : ChannelSelection or SemiOrthogonalProjection
     size : (H,W) of the pictures
     engine : resolved Engine
+    patch_size : side of the neighbourhood that each map is averaged over (Roth et al. 2022,
+        arXiv 2106.08265, section 3.1); 1: unchanged maps
 
     Attributes
     ----------
     stages : list of (c_i, (h_i,w_i))
     """
 
-    def __init__(self, network, reduction, size: Grid, engine: Engine):
+    def __init__(self, network, reduction, size: Grid, engine: Engine, patch_size: int = 1):
         self.network, self.reduction, self.size, self.engine = network, reduction, size, engine
+        self.patch_size = patch_size
         self.stages = reduction.stages(network.grids)
 
     @cached_property
@@ -50,8 +53,10 @@ class Features:
 
     def layer(self, network):
         """The Paddle Layer from pictures to the list of stage maps, with `network` in it."""
-        from models.layers import Projection, Selection
+        from models.layers import Averaged, Projection, Selection
 
+        if self.patch_size > 1:
+            network = Averaged(network, self.patch_size)
         kind = Selection if isinstance(self.reduction, ChannelSelection) else Projection
         return kind(network, self.reduction)
 

@@ -13,6 +13,24 @@ from models.anomaly_map import AnomalyMap
 from models.grids import Grid, nearest
 
 
+class Averaged(nn.Layer):
+    """A network whose maps are averaged over `side` × `side` neighbours, at borders over fewer.
+
+    The stride is 1: grids stay as they are.
+    """
+
+    def __init__(self, network: nn.Layer, side: int):
+        super().__init__()
+        self.network, self.side, self.grids = network, side, network.grids
+
+    def forward(self, images):
+        half = self.side // 2
+        return [
+            F.avg_pool2d(stage, self.side, stride=1, padding=half, exclusive=True)
+            for stage in self.network(images)
+        ]
+
+
 class Selection(nn.Layer):
     """Normalised pictures [B,3,H,W] → the chosen channels of each stage used, [B,c,h_i,w_i]."""
 

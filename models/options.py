@@ -7,7 +7,7 @@ from typing import Any
 
 from common.errors import UsageError
 from common.options import add_boolean, checked, number, whole
-from models.backbones.catalogue import BACKBONES, REDUCTIONS, parse_layers
+from models.backbones.catalogue import BACKBONES, PATCH_SIZES, REDUCTIONS, parse_layers
 from models.device import PRECISIONS, parse_device
 from models.engine import Engine
 from models.methods import DEFAULT_METHOD, METHODS
@@ -51,6 +51,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--seed", type=whole(0, 2**63 - 1), help="seed of the random reduction (default: 7)"
+    )
+    group.add_argument(
+        "--patch_size",
+        type=int,
+        choices=PATCH_SIZES,
+        default=1,
+        help="average each feature map over so many × so many neighbours (default: 1, no average)",
     )
     add_engine_options(group)
 
@@ -114,12 +121,12 @@ def _add_settings(group) -> None:
             f"{setting.metadata['help']} ({method}; default: {setting.default})"
             for method, setting in owners
         )
-        kind = type(owners[0][1].default)
+        kind, choices = type(owners[0][1].default), owners[0][1].metadata["choices"]
         if kind is bool:
             add_boolean(group, f"--{name}", None, help)
         else:
             convert = {int: whole(0), float: checked(number)}.get(kind, kind)
-            group.add_argument(f"--{name}", type=convert, help=help)
+            group.add_argument(f"--{name}", type=convert, choices=choices or None, help=help)
 
 
 def settings_from(options: argparse.Namespace) -> Any:

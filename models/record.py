@@ -17,7 +17,7 @@ from common.errors import shortened
 from common.options import folder_name
 from common.preprocessing import Preprocessing
 from models.backbones import catalogue
-from models.methods import METHODS
+from models.methods import METHODS, Settings
 
 DEFAULT_CATEGORY = "custom"
 LONGEST = 1000  # characters of a text field
@@ -64,8 +64,9 @@ class Variant:
 class FeatureRecord:
     """The network, the layers used, and how their channels are reduced to `dims`.
 
-    stages : channels and grid of each map, finest first
     seed : of the random reduction; None if all channels are kept
+    patch_size : side of the neighbourhood that each map is averaged over; 1: unchanged maps
+    stages : channels and grid of each map, finest first
     """
 
     backbone: str
@@ -75,6 +76,7 @@ class FeatureRecord:
     reduction: str
     dims: int
     seed: int | None
+    patch_size: int
     stages: tuple[tuple[int, tuple[int, int]], ...]
 
     def __post_init__(self):
@@ -97,6 +99,10 @@ class FeatureRecord:
             f"seed {self.seed} is out of range",
         )
         _require(
+            self.patch_size in catalogue.PATCH_SIZES,
+            f"patch_size {self.patch_size}: expected one of {catalogue.PATCH_SIZES}",
+        )
+        _require(
             sum(c for c, _ in self.stages) == self.dims, "stages: the sum of channels is not dims"
         )
         _require(len(self.stages) <= len(self.layers), "stages: more stages than layers")
@@ -106,6 +112,11 @@ class FeatureRecord:
             fits = all(1 <= n <= m for n, m in zip(grid, before, strict=True))
             _require(fits, f"stages: grid {grid} does not fit the grid {before} before it")
             before = grid
+
+    @property
+    def grids(self) -> int:
+        """The number of different grids."""
+        return len({grid for _, grid in self.stages})
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,8 @@ class Record:
             all(n <= m for n, m in zip(grid, crop, strict=True)),
             "stages: the grid is larger than the crop",
         )
+        if isinstance(self.settings, Settings):  # not while a record is read
+            self.settings.resolved(self.features.backbone, self.features.grids)
 
     @property
     def size(self) -> tuple[int, int]:

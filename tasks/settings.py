@@ -43,6 +43,7 @@ class Model:
     dims: int | None
     reduction: str | None
     seed: int | None
+    patch_size: int
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def training_from(options: argparse.Namespace) -> Training:
         options.dims,
         options.reduction,
         options.seed,
+        options.patch_size,
     )
     data = data_from(options)
     described = ", ".join(f"{key} {value}" for key, value in vars(options).items())

@@ -25,6 +25,7 @@ FEATURES = FeatureRecord(
     reduction="random",
     dims=7,
     seed=7,
+    patch_size=1,
     stages=((3, (56, 56)), (4, (28, 28))),
 )
 RECORD = Record("padim", PaDiMSettings(), FEATURES, pictures=3)
@@ -66,8 +67,8 @@ def test_a_truncated_file_is_refused(saved, keep):
 
 
 def test_another_format_version_is_refused(saved):
-    newer = replace(checkpoint.CHECKPOINT, version=4)
-    with pytest.raises(WorkError, match="version 3.*version 4"):
+    newer = replace(checkpoint.CHECKPOINT, version=5)
+    with pytest.raises(WorkError, match="version 4.*version 5"):
         checkpoint.load(saved, newer)
 
 

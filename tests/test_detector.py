@@ -128,7 +128,7 @@ def test_channels_of_late_stages_alone_need_their_own_grid_only():
     detector = build_detector(dims=1, seed=2, **sized())
     assert detector.features.reduction.channels[0] >= 192  # of layer3, whose own grid is 4 × 6
     detector.fit([pictures(4)])
-    assert detector.head.gaussian.grid == (4, 6)
+    assert detector.head.gaussians[0].grid == (4, 6)
     assert detector.score(pictures(1)).map.shape == (1, *SIZE)
 
 
@@ -192,7 +192,7 @@ def test_an_epsilon_that_had_to_be_raised_is_in_the_record():
     built = build_detector(pretrained_backbone="embedded", layers=("layer1",), **sized())
     built.features.network.set_state_dict(net.state_dict())
     built.fit([pictures(4)])
-    assert built.record.settings.epsilon == built.head.gaussian.epsilon > 0.01
+    assert built.record.settings.epsilon == built.head.gaussians[0].epsilon > 0.01
 
 
 @pytest.mark.parametrize(

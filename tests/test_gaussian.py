@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import mahalanobis
 
-from models.heads import gaussian
-from models.heads.gaussian import PatchGaussian, invert_lower
-from models.heads.padim import PaDiMHead
+from models.heads.padim import PaDiMHead, gaussian
+from models.heads.padim.gaussian import PatchGaussian, invert_lower
 from models.methods import PaDiMSettings
 
 # (channels, grid) of each stage, finest first, and the factor by which each is coarser.
@@ -115,7 +114,7 @@ def test_merging_into_an_empty_one_copies():
 
 
 def test_rows_of_the_factors_give_the_precision_matrix():
-    """As models/heads/padim.py says: precision = WᵀW, W the rows of all levels."""
+    """As models/heads/padim/__init__.py says: precision = WᵀW, W the rows of all levels."""
     drawn = maps(EVEN)
     patches = fitted(EVEN, drawn)
     patches.finalize()

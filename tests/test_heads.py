@@ -12,14 +12,14 @@ from models.deployed import GRAPHS
 from models.engine import Engine
 from models.heads.padim import PaDiMHead
 from models.layers import constant
-from models.methods import METHODS, Method, PaDiMSettings, setting
+from models.methods import METHODS, Method, PaDiMSettings, Settings, setting
 from tests.conftest import SMALL, call, fails
 
 STAGES = [(3, (4, 4)), (5, (2, 2))]
 
 
 @dataclass(frozen=True)
-class ToySettings:
+class ToySettings(Settings):
     power: float = setting(2.0, "of the distance")
 
 

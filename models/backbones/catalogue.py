@@ -56,6 +56,7 @@ EFFICIENT = {
     "efficientnet_lite3": Scaling(1.2, 1.4, 280, lite=True),
     "efficientnet_lite4": Scaling(1.4, 1.8, 300, lite=True),
 }
+LITE = tuple(name for name, scaling in EFFICIENT.items() if scaling.lite)
 # Stages of B0: expansion, kernel, stride, channels, number of blocks (table 1 of the paper).
 B0 = (
     (1, 3, 1, 16, 1),
@@ -73,9 +74,15 @@ POINTS = (".expand", ".depthwise", "")
 # picture's side.
 FEATURE_STAGES = (1, 2, 4)
 PRESETS = ("first", "middle", "last")
+# By default, an EfficientNet-Lite uses the first block of these stages, which have 1/8, 1/16 and
+# 1/32 of the picture's side. The first blocks of a stage show the place of a defect best
+# (docs/backbones.md).
+LITE_STAGES = (2, 3, 5)
 
-# Ways to reduce the number of channels: see models/embedding.py.
+# Ways to reduce the number of channels: see models/features.py.
 REDUCTIONS = ("random", "semi_orthogonal", "none")
+
+PATCH_SIZES = (1, 3, 5, 7)  # sides of the neighbourhood that a map can be averaged over
 
 # Padding of an EfficientNet's convolutions. symmetric: as PyTorch. same: as TensorFlow ("SAME").
 # same_as_trained: as TensorFlow for pictures of the size that the network was trained on.
@@ -173,10 +180,10 @@ def channels(backbone: str, layer: str) -> int:
     return block.expanded if point else block.outputs
 
 
-def preset(backbone: str, which: str) -> tuple[str, ...]:
-    """The first, middle or last block of each of an EfficientNet's three feature stages."""
+def preset(backbone: str, which: str, stages: Sequence[int] = FEATURE_STAGES) -> tuple[str, ...]:
+    """The first, middle or last block of each of an EfficientNet's `stages` (indices into B0)."""
     chosen = []
-    for stage in FEATURE_STAGES:
+    for stage in stages:
         numbers = [block.number for block in blocks(backbone) if block.stage == stage]
         i = {"first": 0, "middle": (len(numbers) - 1) // 2, "last": -1}[which]
         chosen.append(f"block{numbers[i]}")
@@ -184,7 +191,11 @@ def preset(backbone: str, which: str) -> tuple[str, ...]:
 
 
 def default_layers(backbone: str) -> tuple[str, ...]:
-    return RESIDUAL_LAYERS[:3] if backbone in RESIDUAL else preset(backbone, "last")
+    if backbone in RESIDUAL:
+        return RESIDUAL_LAYERS[:3]
+    if backbone in LITE:
+        return preset(backbone, "first", LITE_STAGES)
+    return preset(backbone, "last")
 
 
 def default_dims(backbone: str) -> int | None:

@@ -1,0 +1,131 @@
+"""PaDiM: one Gaussian per patch position (Defard et al. 2020, arXiv 2011.08785)."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from common.errors import UsageError, WorkError
+from models.heads import Maps, Stages
+from models.heads.padim.gaussian import PatchGaussian
+from models.heads.padim.views import combined, views
+
+
+class PaDiMHead:
+    """Patch score: Mahalanobis distance of the embedding from the Gaussian of its position.
+
+    Image score: the maximum of the anomaly map. With several Gaussians, module `views` says how
+    their distances become scores. `settings`: models.methods.PaDiMSettings. See
+    `models.heads.Head` for the methods.
+
+    Arrays, for each level k of each factored Gaussian, coarsest stage first: `mean{k}` [P,c];
+    `own{k}` [P,c(c+1)/2], the lower triangle of the factor A of the level's own channels, row by
+    row; `coarser{k}` [P,c,D−c], the factor K of the white y of all coarser levels (not at level 0).
+    The precision matrix of a patch is WᵀW, where W has the rows of all its levels.
+    """
+
+    def __init__(self, settings, stages: Stages):
+        self.settings = settings
+        self.views = views(settings.gaussians, stages)
+        self.gaussians = [PatchGaussian(view.stages, settings.epsilon) for view in self.views]
+
+    @staticmethod
+    def memory(settings, stages: Stages, pictures: int) -> int:
+        numbers = 0
+        for view in views(settings.gaussians, stages):
+            coarser = 0
+            for channels, (h, w) in reversed(view.stages):
+                coarser += channels
+                numbers += h * w * channels * coarser
+        return 2 * 4 * numbers  # float32; saving needs a second copy
+
+    @property
+    def n(self) -> int:
+        return self.gaussians[0].n
+
+    @property
+    def unit(self) -> float:
+        """√d, the root mean square of the distances of training patches (of several Gaussians of
+        the map: the geometric mean)."""
+        of_map = [gaussian.dims for gaussian in self.gaussians[:2]]
+        return float(np.prod(of_map, dtype=float) ** (0.5 / len(of_map)))
+
+    def update(self, maps: Maps) -> None:
+        for view, gaussian in zip(self.views, self.gaussians, strict=True):
+            gaussian.update(view(maps))
+
+    def merge(self, other: "PaDiMHead") -> None:
+        for gaussian, others in zip(self.gaussians, other.gaussians, strict=True):
+            gaussian.merge(others)
+
+    def finish(self) -> None:
+        if self.n < 2:
+            raise UsageError(f"training needs at least 2 good pictures, found {self.n}")
+        try:
+            for gaussian in self.gaussians:
+                gaussian.finalize()
+        except (FloatingPointError, np.linalg.LinAlgError) as error:
+            raise WorkError(
+                f"the covariance of the features cannot be computed ({error})"
+            ) from error
+        # `finalize` may have raised epsilon.
+        epsilon = max(gaussian.epsilon for gaussian in self.gaussians)
+        self.settings = replace(self.settings, epsilon=epsilon)
+
+    def score(self, maps: Maps) -> tuple[np.ndarray | None, np.ndarray]:
+        return combined(self._distances(maps))
+
+    def leave_one_out(self, maps: Maps) -> tuple[np.ndarray | None, np.ndarray]:
+        """Exact if the divisor stays n − 1 (Sherman and Morrison 1950); inf if only this picture
+        varies in a direction."""
+        n, found = float(self.n), []
+        for distance in self._distances(maps):
+            squared = distance.astype(np.float64) ** 2
+            rest = np.maximum(1 - n / (n - 1) ** 2 * squared, 0)
+            with np.errstate(divide="ignore"):
+                found.append((n / (n - 1) * np.sqrt(squared / rest)).astype(np.float32))
+        return combined(found)
+
+    def _distances(self, maps: Maps) -> list[np.ndarray]:
+        pairs = zip(self.views, self.gaussians, strict=True)
+        return [gaussian.mahalanobis(view(maps)) for view, gaussian in pairs]
+
+    def arrays(self, dtype: str = "float32") -> dict[str, np.ndarray]:
+        arrays = {}
+        for view, gaussian in zip(self.views, self.gaussians, strict=True):
+            for k, level in enumerate(gaussian.levels):
+                c = level.mean.shape[1]
+                rows, columns = np.tril_indices(c)
+                arrays[f"{view.name}mean{k}"] = level.mean
+                own = level.factor[:, :, -c:][:, rows, columns]
+                arrays[f"{view.name}own{k}"] = own.astype(dtype)
+                if k:
+                    arrays[f"{view.name}coarser{k}"] = level.factor[:, :, :-c].astype(dtype)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: dict, settings, stages: Stages, n: int) -> "PaDiMHead":
+        head = cls(settings, stages)
+        for view, gaussian in zip(head.views, head.gaussians, strict=True):
+            gaussian.n, gaussian.finalized = n, True
+            for k, level in enumerate(gaussian.levels):
+                c = level.mean.shape[1]
+                rows, columns = np.tril_indices(c)
+                _fill(level.mean, arrays, f"{view.name}mean{k}")
+                own = np.empty((len(level.mean), len(rows)), np.float32)
+                _fill(own, arrays, f"{view.name}own{k}")
+                level.factor[:, rows, level.factor.shape[2] - c + columns] = own
+                if k:
+                    _fill(level.factor[:, :, :-c], arrays, f"{view.name}coarser{k}")
+        return head
+
+    def layer(self):
+        from models.heads.padim.distance import Distances
+
+        return Distances(self.views, self.gaussians)
+
+
+def _fill(target: np.ndarray, arrays: dict[str, np.ndarray], name: str) -> None:
+    array = arrays[name]
+    if array.shape != target.shape or array.dtype.kind != "f":
+        raise ValueError(f"{name} is {array.dtype} {array.shape}, expected float {target.shape}")
+    target[:] = array
