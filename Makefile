@@ -22,7 +22,7 @@ MODE ?= lite_train_lite_infer
 demo: $(VENV)/installed
 	$(BIN)/python -m demo_set --save_path $(DEMO)/data
 	$(BIN)/python train.py --data_path $(DEMO)/data --save_path $(DEMO)/output \
-		--log_dir $(DEMO)/logs --pretrained_backbone embedded --val True --save_picture True --num_pictures 12
+		--log_dir $(DEMO)/logs --val True --save_picture True --num_pictures 12
 	$(BIN)/python predict.py --picture_path $(DEMO)/data/flange/test/rust/000.png \
 		--model_path $(DEMO)/output/flange --save_path $(DEMO)/prediction.png
 	$(BIN)/python -m evaluation.summary $(DEMO)/output

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from common.errors import run
 from common.logs import start_logging
-from common.options import Parser
+from common.options import Parser, whole
 from datasets.options import add_loading_options
 from models.options import add_engine_options
 from tasks.options import add_checkpoint_options, add_judging_options
@@ -22,6 +22,12 @@ def parse_options():
     add_judging_options(parser, "predictions", save_picture=True)
     add_loading_options(parser)
     add_engine_options(parser)
+    parser.add_argument(
+        "--seed",
+        type=whole(0),
+        default=7,
+        help="accepted for compatibility, but has no effect: the model stores its channels",
+    )
     return parser.parse_args()
 
 

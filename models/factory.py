@@ -36,7 +36,10 @@ SEED = 7  # default seed of the random choice of channels
 
 @dataclass(frozen=True)
 class Plan:
-    """A detector to be built, with all defaults filled in. Made by `plan`."""
+    """A detector to be built. Made by `plan`.
+
+    All defaults are filled in, except that `settings` may contain auto.
+    """
 
     method: str
     settings: Any
@@ -55,7 +58,7 @@ class Plan:
 def plan(
     method: str = DEFAULT_METHOD,
     settings: Any = None,
-    backbone: str = "resnet18",
+    backbone: str | None = None,
     pretrained_backbone: str | None = None,
     layers: Sequence[str] | None = None,
     dims: int | None = None,
@@ -73,6 +76,8 @@ def plan(
     Parameters
     ----------
     method : one of models.methods.METHODS, with its `settings`
+    backbone : one of catalogue.BACKBONES; None: the one that `pretrained_backbone` fits, or
+        catalogue.DEFAULT
     pretrained_backbone : weights: a file, auto (None), embedded or random
     layers : layers that form the features; `reduction` (catalogue.REDUCTIONS) reduces their
         channels to `dims`, with the random `seed`
@@ -83,6 +88,7 @@ def plan(
 
     Raises UsageError if the parameters contradict each other, or need too much memory.
     """
+    backbone = backbone or sources.backbone_of(pretrained_backbone)
     _require_known(method, backbone, layers, category, sigma, seed, patch_size)
     row = METHODS[method]
     settings = row.settings() if settings is None else settings
@@ -94,8 +100,8 @@ def plan(
     preprocessing = replace(preprocessing, mean=mean, std=std)
     seed, size = _drawn_by(seed, reduction), preprocessing.crop
     stages = expected_stages(backbone, layers, dims, reduction == "semi_orthogonal", size)
-    settings = _resolved(settings, backbone, stages)
-    require_memory(method, settings, backbone, layers, stages, size, batch_size, pictures)
+    resolved = _resolved(settings, backbone, stages)
+    require_memory(method, resolved, backbone, layers, stages, size, batch_size, pictures)
     weights = (backbone, pretrained_backbone)
     return Plan(
         *(method, settings, *weights, layers, dims, reduction, seed),
@@ -127,9 +133,11 @@ def build_detector(planned: Plan | None = None, engine: Engine | None = None, **
         *(backbone, planned.layers, variant, weights, *drawn, planned.patch_size),
         tuple(features.stages),
     )
-    head = METHODS[planned.method].head_class()(planned.settings, features.stages)
+    # A random choice of few channels may omit a layer that `plan` expects.
+    settings = _resolved(planned.settings, backbone, features.stages)
+    head = METHODS[planned.method].head_class()(settings, features.stages)
     more = planned.preprocessing, planned.sigma, planned.category
-    return Detector(features, head, Record(planned.method, planned.settings, described, *more))
+    return Detector(features, head, Record(planned.method, settings, described, *more))
 
 
 def load_detector(path: str | Path, engine: Engine | None = None, batch_size: int = 1) -> Detector:
@@ -258,5 +266,5 @@ def _drawn_by(seed: int | None, reduction: str) -> int | None:
     if reduction != "none":
         return SEED if seed is None else seed
     if seed is not None:
-        logger.warning("seed %d has no effect: all channels are kept", seed)
+        logger.info("seed %d does not change the features: all channels are kept", seed)
     return None

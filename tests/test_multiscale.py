@@ -5,8 +5,10 @@ import paddle
 import pytest
 
 from common.errors import UsageError
+from common.preprocessing import Preprocessing
 from models.backbones.catalogue import default_layers
-from models.factory import plan
+from models.engine import Engine
+from models.factory import build_detector, plan
 from models.heads.padim import PaDiMHead
 from models.methods import PaDiMSettings
 
@@ -122,6 +124,12 @@ def test_the_estimate_of_memory_covers_all_gaussians():
     assert PaDiMHead.memory(SETTINGS, STAGES, 100) == 2 * sum(factors)
 
 
+SMALL_PICTURES = {
+    "preprocessing": Preprocessing(64, (64, 64)),
+    "engine": Engine(device="cpu", static=False),
+}
+
+
 @pytest.mark.parametrize(
     ("backbone", "layers", "gaussians"),
     [
@@ -133,9 +141,19 @@ def test_the_estimate_of_memory_covers_all_gaussians():
     ],
 )
 def test_the_default_follows_backbone_and_layers(backbone, layers, gaussians):
-    planned = plan(backbone=backbone, layers=layers, pretrained_backbone="random")
-    assert planned.settings.gaussians == gaussians
-    assert planned.layers == (layers or default_layers(backbone))
+    built = build_detector(
+        backbone=backbone, layers=layers, pretrained_backbone="random", **SMALL_PICTURES
+    )
+    assert built.record.settings.gaussians == gaussians
+    assert built.record.features.layers == (layers or default_layers(backbone))
+
+
+def test_a_random_choice_that_omits_a_layer_is_joint():
+    few = {"pretrained_backbone": "random", "dims": 2, **SMALL_PICTURES}
+    built = build_detector(**few)
+    assert built.record.settings.gaussians == "joint" and built.record.features.grids < 3
+    with pytest.raises(UsageError, match="multiscale needs layers on 3 or more grids"):
+        build_detector(settings=PaDiMSettings(gaussians="multiscale"), **few)
 
 
 def test_multiscale_works_with_other_backbones_and_not_with_fewer_grids():

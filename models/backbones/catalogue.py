@@ -89,6 +89,7 @@ PATCH_SIZES = (1, 3, 5, 7)  # sides of the neighbourhood that a map can be avera
 PADDINGS = ("symmetric", "same", "same_as_trained")
 
 BACKBONES = (*RESIDUAL, *EFFICIENT)
+DEFAULT = "efficientnet_lite0"  # its weights are a package in requirements.txt
 
 _OFFICIAL = "https://download.pytorch.org/models/"
 # torchvision's first weights of each backbone; a name ends with the first digits of the SHA-256.

@@ -15,12 +15,13 @@ from common.errors import UsageError, WorkError
 from common.files import sha256, writable_folder
 from models.backbones import catalogue, names, packages, weights
 from models.backbones.weights import ACCEPTED, ENDINGS, MODELS, Weights
-from models.runtime import substitute_home
+from models.runtime import prepare, substitute_home
 
 logger = logging.getLogger(__name__)
 
 EMBEDDED = {"resnet18": MODELS / "weights" / "resnet18_tinyimagenet.safetensors"}
 SETTING = "pretrained_backbone"  # the setting that errors are about
+LIKE = 0.5  # share of tensors by which a file is recognised
 SECONDS = 5.0  # to wait for the server; without a network, users must not wait longer than ten
 NETWORK = (OSError, http.client.HTTPException, ValueError)  # raised when a network fails
 _refused: dict[str, str] = {}  # address → reason; this process does not try these again
@@ -38,9 +39,37 @@ def find(backbone: str, wanted: str | None = None) -> Weights:
         return _embedded(backbone)
     if wanted == "random":
         return _random(backbone)
+    return weights.load(_given(wanted), backbone, "given file")
+
+
+def backbone_of(wanted: str | None) -> str:
+    """The backbone that the weights `wanted` are for, if the user names none; see `find`.
+
+    A file is recognised by its tensors; some may differ, which `find` will list. UsageError where
+    no backbone is like it, WorkError where it is no weight file.
+    """
+    if wanted in (None, "auto", "random"):
+        return catalogue.DEFAULT
+    if wanted == "embedded":
+        return next(iter(EMBEDDED))
+    prepare()
+    path = _given(wanted)
+    with weights.opened(path) as tensors:
+        found, likeness = weights.nearest_backbone(tensors)
+    if likeness < LIKE:
+        raise UsageError(
+            f"{path}: these weights belong to none of the supported backbones; if they do, name "
+            "the backbone, and the differences will be listed",
+            SETTING,
+        )
+    logger.info("%s: weights of %s", path, found)
+    return found
+
+
+def _given(wanted: str) -> Path:
     if not Path(wanted).is_file():
         raise UsageError(f"{wanted!r}: no such weight file; give {ACCEPTED}", SETTING)
-    return weights.load(Path(wanted), backbone, "given file")
+    return Path(wanted)
 
 
 def normalization(backbone: str, wanted: str | None = None) -> tuple:

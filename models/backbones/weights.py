@@ -209,19 +209,27 @@ def convert(state: dict[str, Tensor | np.ndarray], backbone: str, path: Path) ->
     if not there:
         found = [f"the file holds {listed(state, sanity.SHOWN) or 'no tensors'}"]
     others = wrong["missing"] or wrong["extra"] or wrong["misshapen"]
-    if other := next((b for b in BACKBONES if others and _fits(state, b)), None):
+    other, likeness = nearest_backbone(state)
+    if others and likeness == 1:
         found = [f"these are weights of {other}: set the backbone to {other}"]
     matching = f"{len(right)} of {len(expected)} tensors do"
     text = f"{path}: does not match {backbone} ({matching}); " + "; ".join(found)
     raise WorkError(shortened(text, MESSAGE))
 
 
-def _fits(state: dict, backbone: str) -> bool:
-    """Whether `state` has the tensors of `backbone`, by their names and shapes."""
+def nearest_backbone(state: dict) -> tuple[str, float]:
+    """The backbone whose tensors are most like those of `state`, and how like they are: 0 to 1."""
+    return max(((name, _likeness(state, name)) for name in BACKBONES), key=lambda pair: pair[1])
+
+
+def _likeness(state: dict, backbone: str) -> float:
+    """The share of tensors, by name and shape, that `state` and `backbone` have in common."""
     from models.backbones.network import full_shapes
 
     named = names.renamed(backbone, state)
-    return {name: tuple(state[key].shape) for key, name in named.items()} == full_shapes(backbone)
+    found = {(name, tuple(state[key].shape)) for key, name in named.items()}
+    expected = full_shapes(backbone).items()
+    return len(found & expected) / len(found | expected)
 
 
 def digest(state: dict) -> str:
