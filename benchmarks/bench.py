@@ -1,7 +1,8 @@
 """Compare this project with other implementations of PaDiM, on a CPU: `make bench`.
 
-All use the same pictures, weights, channels and processors, each in its own environment, and are
-measured in turn. A peer without an environment is left out.
+All use the same pictures and processors, each in its own environment, and are measured in turn.
+This project runs twice: with its default network, and with the network, weights and channels of the
+peers. A peer without an environment is left out.
 """
 
 import logging
@@ -24,7 +25,15 @@ from models.device import cpu_threads
 
 logger = logging.getLogger(__name__)
 
-OURS = {"ours fp32": "fp32", "ours bf16": "bf16"}
+NETWORKS = {
+    "default": {},
+    "the peers' network": {"backbone": "resnet18", "pretrained_backbone": "embedded"},
+}
+OURS = {
+    f"ours, {network}, {precision}": (network, precision)
+    for network in NETWORKS
+    for precision in ("fp32", "bf16")
+}
 PEERS = ("anomalib", "AnomaVision")
 DEMO = {"size": 900, "train": 200, "good": 24, "defective": 12}  # like a category of MVTec AD
 SINGLES = 32  # pictures scored one by one for the latencies
@@ -145,8 +154,8 @@ def start(options, pythons: dict, results: Results, stack: ExitStack) -> dict[st
     folder, threads = ROOT / "benchmarks", options.threads
     workers = threads if options.peer_workers is None else options.peer_workers
     started = {}
-    for name, precision in OURS.items():
-        settings = {"threads": threads, "precision": precision}
+    for name, (network, precision) in OURS.items():
+        settings = {"threads": threads, "precision": precision, "model": NETWORKS[network]}
         started[name] = Process(sys.executable, folder / "ours.py", settings, True)
         stack.enter_context(started[name])
     for name, python in pythons.items():
@@ -212,16 +221,19 @@ def whole_processes(options, processes: dict, results: Results) -> None:
     for name in processes:
         if name in OURS:
             time.sleep(PAUSE)
-            seconds = train_process(options, OURS[name])
+            seconds = train_process(options, *OURS[name])
         else:
             seconds = results.rounds[name]["fit"][-1]["seconds"]
         results.add(name, "process", {"seconds": seconds})
 
 
-def train_process(options, precision: str) -> float:
+def train_process(options, network: str, precision: str) -> float:
     """Seconds from the start of `python train.py …` to its end, with the model saved."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "train.py"), "--pretrained_backbone", "embedded"]
+        command = [sys.executable, str(ROOT / "train.py")]
+        command += [
+            part for key, value in NETWORKS[network].items() for part in (f"--{key}", value)
+        ]
         command += ["--data_path", str(options.data_path), "--category", options.category]
         command += ["--save_path", folder, "--log_dir", folder]
         command += ["--precision", precision] if precision != "fp32" else []
@@ -246,16 +258,17 @@ def rate(results: Results, defective: list[bool]) -> None:
 
 
 def report(options, results: Results, peers: list[str], train: int, test: int) -> str:
-    """The table with the explanations that it needs."""
+    """A table for each of our networks, with the explanations that they need."""
     lines = [
         f"{options.category}: {train} pictures to fit, {test} to test; {options.threads} "
         f"processors for each; {options.rounds} rounds; batches of {options.batch_size}. "
         "Values are medians over the rounds; `a : b` says how many times better a is than b: the "
         "median of the ratios within rounds (smallest–largest).",
         "",
-        table(results, list(OURS), peers),
-        "",
     ]
+    for network in NETWORKS:
+        ours = [name for name, (its, _) in OURS.items() if its == network]
+        lines += [table(results, ours, peers), ""]
     lines += [f"- {name}: {about}." for name, about in results.about.items()]
     lines += [f"- {name}: –, because {reason}." for name, reason in results.absent.items()]
     return "\n".join(lines) + "\n"

@@ -6,7 +6,6 @@ import numpy as np
 import paddle
 
 from common.errors import UsageError
-from common.preprocessing import Preprocessing
 from datasets.loader import Loader
 from datasets.samples import Sample
 from datasets.transforms import Transform
@@ -18,29 +17,27 @@ BATCH = 32  # the default of train.py
 
 
 class Contender:
-    """`threads` compute and as many decode; NotImplementedError if `precision` is impossible."""
+    """`threads` compute and as many decode; NotImplementedError if `precision` is impossible.
 
-    def __init__(self, threads: int, precision: str):
-        self.threads, self.precision = threads, precision
-        self.transform = Transform(Preprocessing())
-        self.about = f"Paddle {paddle.__version__}; deployed: graph and float16 distribution"
+    `model` has settings of models.factory.plan that are not the defaults.
+    """
+
+    def __init__(self, threads: int, precision: str, model: dict):
+        self.threads, self.precision, self.model = threads, precision, model
         self.detector = None
         try:
-            self._build()
+            record = self._build().record
         except UsageError as error:
             raise NotImplementedError(str(error)) from error
+        self.transform = Transform(record.preprocessing)
+        self.about = (
+            f"Paddle {paddle.__version__}, {record.features.backbone}; deployed: graph and float16 "
+            "distribution"
+        )
 
     def _build(self):
-        return build_detector(
-            "padim",
-            backbone="resnet18",
-            pretrained_backbone="embedded",
-            dims=100,
-            seed=7,
-            category="bench",
-            batch_size=BATCH,
-            engine=Engine(device="cpu", precision=self.precision, threads=self.threads),
-        )
+        engine = Engine(device="cpu", precision=self.precision, threads=self.threads)
+        return build_detector(category="bench", batch_size=BATCH, engine=engine, **self.model)
 
     def _batches(self, paths: list[str], size: int):
         samples = [Sample(Path(path)) for path in paths]

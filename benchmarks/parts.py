@@ -1,7 +1,7 @@
 """Measures each part of a run by itself: `python -m benchmarks.parts`.
 
 Medians of several runs after a warm-up, in milliseconds per picture unless stated otherwise;
-compared parts run alternately. Pictures are 224 × 224, d = 100, layers 1–3 of ResNet-18.
+compared parts run alternately. Pictures are 224 × 224; first the default backbone, then ResNet-18.
 """
 
 import statistics
@@ -19,13 +19,11 @@ from models.anomaly_map import AnomalyMap
 from models.device import cpu_threads
 from models.engine import Engine
 from models.factory import build_detector
-from models.features import ChannelSelection
-from models.heads.padim.gaussian import PatchGaussian
 from models.predictor import AT_ONCE
 from models.static_graph import save_graph
 
 SIDE = 224
-GRIDS = [(56, 56), (28, 28), (14, 14)]
+BATCHES = (1, 8, 32)
 
 
 def median_ms(works: dict[str, Callable], pictures: int, runs: int = 7) -> dict[str, float]:
@@ -64,11 +62,9 @@ def bare(detector):
     return run
 
 
-def network() -> None:
-    detector = build_detector(pretrained_backbone="embedded", engine=Engine(device="cpu"))
-    loop = bare(build_detector(pretrained_backbone="embedded", engine=Engine(device="cpu")))
+def network(detector, loop) -> None:
     rng = np.random.default_rng(0)
-    for batch in (1, 8, 32):
+    for batch in BATCHES:
         images = rng.standard_normal((batch, 3, SIDE, SIDE), dtype=np.float32)
         tensor = paddle.to_tensor(images)
 
@@ -87,22 +83,24 @@ def network() -> None:
         print(f"network, batch {batch}: {times}; extractor : bare loop {ratio:.3f}")
 
 
-def gaussian() -> None:
-    stages = ChannelSelection.draw((64, 128, 256), 100, 7).stages(GRIDS)
-    patches = PatchGaussian(stages)
+def scoring(detector) -> None:
+    """Of random maps with the shapes that the detector's features have."""
+    head, stages = detector.head, detector.features.stages
     rng = np.random.default_rng(0)
     maps = [rng.standard_normal((32, c, *grid), dtype=np.float32) for c, grid in stages]
-    taken = median_ms({"update": lambda: patches.update(maps)}, 32)
+    taken = median_ms({"update": lambda: head.update(maps)}, 32)
     print(f"statistics, batch 32: {taken['update']:.2f}")
     start = time.perf_counter()
-    patches.finalize()
+    head.finish()
     print(f"inversion, once: {(time.perf_counter() - start) * 1000:.0f} ms")
-    to_map = AnomalyMap(GRIDS[0], (SIDE, SIDE))
-    for batch in (1, 8, 32):
+    print(f"arrays: {sum(array.nbytes for array in head.arrays().values()) / 1e6:.1f} MB")
+    to_map = AnomalyMap(stages[0][1], (SIDE, SIDE))
+    for batch in BATCHES:
         part = [stage[:batch] for stage in maps]
+        patches = head.score(part)[1]
         works = {
-            "distance": lambda part=part: patches.mahalanobis(part),
-            "map": lambda part=part: to_map(part[0][:, 0]),
+            "distance": lambda part=part: head.score(part),
+            "map": lambda patches=patches: to_map(patches),
         }
         taken = median_ms(works, batch, runs=15)
         print(f"scoring, batch {batch}: distance {taken['distance']:.2f}, map {taken['map']:.2f}")
@@ -126,7 +124,16 @@ def metrics() -> None:
     )
 
 
+def all_parts(**settings) -> None:
+    """Of a detector with these `settings` of models.factory.plan."""
+    engine = Engine(device="cpu")
+    detector = build_detector(engine=engine, **settings)
+    print(f"{detector.record.features.backbone}:")
+    network(detector, bare(build_detector(engine=engine, **settings)))
+    scoring(detector)
+
+
 if __name__ == "__main__":
-    network()
-    gaussian()
+    all_parts()
+    all_parts(pretrained_backbone="embedded")
     metrics()

@@ -166,9 +166,27 @@ def test_values_come_in_the_unit_of_their_row():
 
 def test_the_report_says_why_a_column_is_empty():
     options = SimpleNamespace(category="bottle", threads=2, rounds=3, batch_size=32)
-    text = bench.report(options, results(), ["peer"], 209, 83)
+    made = results()
+    made.absent = {"ours, default, bf16": "no bfloat16"}
+    text = bench.report(options, made, ["peer"], 209, 83)
     assert text.startswith("bottle: 209 pictures to fit, 83 to test; 2 processors")
-    assert "- ours bf16: –, because no bfloat16.\n" in text
+    assert "- ours, default, bf16: –, because no bfloat16.\n" in text
+
+
+def test_the_report_has_a_table_of_each_of_our_networks():
+    options = SimpleNamespace(category="bottle", threads=2, rounds=1, batch_size=32)
+    made = Results()
+    for i, name in enumerate([*bench.OURS, "peer"], 1):
+        made.add(name, "predict_decoded", {"median": i, "p95": i})
+    lines = bench.report(options, made, ["peer"], 209, 83).splitlines()
+    heads = [line.split(" | ")[1:3] for line in lines if line.startswith("|  |")]
+    assert heads == [
+        ["ours, default, fp32", "ours, default, bf16"],
+        ["ours, the peers' network, fp32", "ours, the peers' network, bf16"],
+    ]
+    rows = [line.split(" | ")[1:] for line in lines if "picture, median" in line]
+    assert [row[:3] for row in rows] == [["1.0", "2.0", "5.0"], ["3.0", "4.0", "5.0"]]
+    assert [row[3] for row in rows] == ["5.00×", "1.67×"]
 
 
 def test_a_peer_that_is_not_there_is_left_out_and_named(tmp_path, monkeypatch, caplog):
