@@ -10,20 +10,28 @@ from dataclasses import dataclass, field, replace
 from models.backbones import catalogue
 
 LARGEST_EPSILON = 1e12  # of what float32 computes with
+EPSILON = 0.01  # Defard et al. 2020, for features of a residual network
+# The features of an EfficientNet-Lite have 10 to 100 times the variance (docs/backbones.md).
+LITE_EPSILON = 0.5
 GAUSSIANS = ("auto", "joint", "multiscale")
 MULTISCALE_GRIDS = 3
 
 
-def setting(default, help: str, choices: tuple = ()):
-    """A field of a method's settings; `help` and `choices` are of its command line option."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+def setting(default, help: str, choices: tuple = (), kind: type | None = None):
+    """A field of a method's settings.
+
+    `help`, which also says what a default None means, `choices` and `kind` (if it is not the type
+    of `default`) are of its command line option.
+    """
+    kind = kind or type(default)
+    return field(default=default, metadata={"help": help, "choices": choices, "kind": kind})
 
 
 class Settings:
     """Base of a method's settings: frozen dataclasses, whose fields are made by `setting`."""
 
     def resolved(self, backbone: str, grids: int) -> "Settings":
-        """The settings for `backbone` and maps of `grids` different grids, without auto.
+        """The settings for `backbone` and maps of `grids` different grids, without auto and None.
 
         ValueError if they do not fit.
         """
@@ -34,12 +42,17 @@ class Settings:
 class PaDiMSettings(Settings):
     """Raises ValueError if a value makes no sense.
 
-    epsilon : added to the variances (Defard et al. 2020, section 3.2)
+    epsilon : added to the variances (Defard et al. 2020, section 3.2); None: by the backbone
     gaussians : one of GAUSSIANS. joint: one Gaussian per position for all layers, as in the paper.
         multiscale: three Gaussians, see models.heads.padim.views
     """
 
-    epsilon: float = setting(0.01, "regularisation, added to the variances of the features")
+    epsilon: float | None = setting(
+        None,
+        f"regularisation, added to the variances of the features; default: {LITE_EPSILON} for an "
+        f"EfficientNet-Lite, else {EPSILON}",
+        kind=float,
+    )
     gaussians: str = setting(
         "auto",
         "joint: one Gaussian per position for all layers, as in the paper; multiscale: one each "
@@ -53,7 +66,7 @@ class PaDiMSettings(Settings):
             raise ValueError(
                 f"gaussians {self.gaussians!r}: expected one of {', '.join(GAUSSIANS)}"
             )
-        if not 0 < self.epsilon <= LARGEST_EPSILON:
+        if self.epsilon is not None and not 0 < self.epsilon <= LARGEST_EPSILON:
             raise ValueError(
                 f"epsilon {self.epsilon}: expected a number above 0, at most {LARGEST_EPSILON:g}"
             )
@@ -61,13 +74,15 @@ class PaDiMSettings(Settings):
     def resolved(self, backbone: str, grids: int) -> "PaDiMSettings":
         if self.gaussians == "multiscale" and grids < MULTISCALE_GRIDS:
             raise ValueError(
-                f"multiscale needs layers on {MULTISCALE_GRIDS} or more grids, these are on "
-                f"{grids}; use joint, or other layers"
+                f"gaussians: multiscale needs layers on {MULTISCALE_GRIDS} or more grids, but "
+                f"these are on {grids}; use joint, or other layers"
             )
-        if self.gaussians != "auto":
-            return self
-        many = backbone in catalogue.LITE and grids >= MULTISCALE_GRIDS
-        return replace(self, gaussians="multiscale" if many else "joint")
+        lite, epsilon, gaussians = backbone in catalogue.LITE, self.epsilon, self.gaussians
+        if epsilon is None:
+            epsilon = LITE_EPSILON if lite else EPSILON
+        if gaussians == "auto":
+            gaussians = "multiscale" if lite and grids >= MULTISCALE_GRIDS else "joint"
+        return replace(self, epsilon=epsilon, gaussians=gaussians)
 
 
 @dataclass(frozen=True)

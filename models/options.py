@@ -120,16 +120,18 @@ def _add_settings(group) -> None:
         for setting in dataclasses.fields(row.settings):
             found.setdefault(setting.name, []).append((method, setting))
     for name, owners in found.items():
-        help = "; ".join(
-            f"{setting.metadata['help']} ({method}; default: {setting.default})"
-            for method, setting in owners
-        )
-        kind, choices = type(owners[0][1].default), owners[0][1].metadata["choices"]
+        help = "; ".join(_described(*owner) for owner in owners)
+        kind, choices = (owners[0][1].metadata[key] for key in ("kind", "choices"))
         if kind is bool:
             add_boolean(group, f"--{name}", None, help)
         else:
             convert = {int: whole(0), float: checked(number)}.get(kind, kind)
             group.add_argument(f"--{name}", type=convert, choices=choices or None, help=help)
+
+
+def _described(method: str, setting: dataclasses.Field) -> str:
+    default = "" if setting.default is None else f"; default: {setting.default}"
+    return f"{setting.metadata['help']} ({method}{default})"
 
 
 def settings_from(options: argparse.Namespace) -> Any:

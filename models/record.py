@@ -17,7 +17,7 @@ from common.errors import shortened
 from common.options import folder_name
 from common.preprocessing import Preprocessing
 from models.backbones import catalogue
-from models.methods import METHODS, Settings
+from models.methods import METHODS
 
 DEFAULT_CATEGORY = "custom"
 LONGEST = 1000  # characters of a text field
@@ -186,8 +186,6 @@ class Record:
             all(n <= m for n, m in zip(grid, crop, strict=True)),
             "stages: the grid is larger than the crop",
         )
-        if isinstance(self.settings, Settings):  # not while a record is read
-            self.settings.resolved(self.features.backbone, self.features.grids)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -239,6 +237,9 @@ def decode(text: str) -> Record:
             raise RecordError(f"method {str(name)[:80]!r}: expected {', '.join(METHODS)}")
         settings = msgspec.convert(data["settings"], METHODS[name].settings)
         record = dataclasses.replace(msgspec.convert(data, Record), settings=settings)
+        described = record.features
+        final = settings.resolved(described.backbone, described.grids)
+        _require(settings == final, "settings: auto or null, expected the values used")
         _require_all(dataclasses.asdict(record), data)
         _require(record.pictures >= 1, "pictures: the model is not fitted")
         _require(_is_sha256(record.arrays_sha256), "arrays_sha256: expected a SHA-256")

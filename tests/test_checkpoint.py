@@ -28,7 +28,7 @@ FEATURES = FeatureRecord(
     patch_size=1,
     stages=((3, (56, 56)), (4, (28, 28))),
 )
-RECORD = Record("padim", PaDiMSettings(), FEATURES, pictures=3)
+RECORD = Record("padim", PaDiMSettings(epsilon=0.01, gaussians="joint"), FEATURES, pictures=3)
 ARRAYS = {"mean": np.arange(6, dtype=np.float32).reshape(2, 3), "channels": np.array([1, 5])}
 
 

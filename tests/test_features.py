@@ -1,8 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import paddle
 import pytest
 from paddle import nn
 
+from common.errors import UsageError
+from common.preprocessing import Preprocessing
+from models.engine import Engine
+from models.factory import build_detector, load_features, plan
 from models.features import (
     ChannelSelection,
     SemiOrthogonalProjection,
@@ -10,7 +16,8 @@ from models.features import (
     from_arrays,
     split,
 )
-from models.layers import Projection
+from models.layers import Averaged, Projection
+from tests.test_checkpoint import RECORD
 
 STAGES = (4, 6, 8)
 
@@ -118,3 +125,42 @@ def test_an_embedding_comes_back_from_its_arrays(reduction):
 def test_a_projection_of_other_channels_is_refused():
     with pytest.raises(ValueError, match=r"projection is \(5, 17\), expected \[d,18\]"):
         from_arrays(STAGES, {"projection": np.zeros((5, 17), np.float32)})
+
+
+@pytest.mark.parametrize("side", [3, 5])
+def test_maps_are_averaged_over_the_neighbours_that_there_are(side):
+    drawn = maps(((7, 9), (4, 4), (2, 2)))
+    for found, stage in zip(Averaged(Maps(drawn), side)(None), drawn, strict=True):
+        expected, reach = np.empty_like(stage), side // 2
+        for y in range(stage.shape[2]):
+            for x in range(stage.shape[3]):
+                rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in (y, x))
+                expected[:, :, y, x] = stage[:, :, rows, columns].mean(axis=(2, 3))
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_patch_size_averages_inside_the_graph_and_comes_back_with_the_record(static):
+    settings = {
+        "pretrained_backbone": "embedded",
+        "layers": ("layer1", "layer2"),
+        "preprocessing": Preprocessing(32, (32, 32)),
+        "engine": Engine(device="cpu", static=static),
+    }
+    images = np.random.default_rng(0).standard_normal((3, 3, 32, 32)).astype(np.float32)
+    plain = build_detector(**settings).features(images)
+    built = build_detector(patch_size=3, **settings)
+    averaged = built.features(images)
+    for found, stage in zip(averaged, Averaged(Maps(plain), 3)(None), strict=True):
+        np.testing.assert_allclose(found, stage.numpy(), rtol=1e-4, atol=1e-5)
+    assert built.record.features.patch_size == 3
+    again = load_features(built.features.arrays(), built.record, settings["engine"])
+    for found, stage in zip(again(images), averaged, strict=True):
+        np.testing.assert_array_equal(found, stage)
+
+
+def test_a_patch_size_that_is_not_odd_and_small_is_refused():
+    with pytest.raises(UsageError, match="4: expected one of 1, 3, 5, 7"):
+        plan(patch_size=4)
+    with pytest.raises(ValueError, match="patch_size 9"):
+        replace(RECORD.features, patch_size=9)

@@ -213,7 +213,7 @@ def test_values_that_are_not_finite_are_refused():
 
 
 def head_of(stages, drawn) -> PaDiMHead:
-    head = PaDiMHead(PaDiMSettings(), stages)
+    head = PaDiMHead(PaDiMSettings(epsilon=0.01), stages)
     head.update(drawn)
     head.finish()
     return head

@@ -145,7 +145,7 @@ def test_leave_one_out_is_exact():
 def test_two_heads_merge_into_one_that_saw_all():
     rng = np.random.default_rng(1)
     maps = [rng.standard_normal((12, c, *grid)).astype(np.float32) for c, grid in STAGES]
-    whole, first, second = (PaDiMHead(PaDiMSettings(), STAGES) for _ in range(3))
+    whole, first, second = (PaDiMHead(PaDiMSettings(epsilon=0.01), STAGES) for _ in range(3))
     whole.update(maps)
     first.update([m[:5] for m in maps])
     second.update([m[5:] for m in maps])

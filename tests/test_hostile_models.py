@@ -148,7 +148,7 @@ def test_sizes_beyond_memory_are_refused_before_the_work(demo, tmp_path):
 
 def test_the_estimate_covers_network_pictures_and_statistics(monkeypatch):
     monkeypatch.setattr("models.memory.total_memory", lambda: 10**9)
-    common = ("padim", PaDiMSettings(), "resnet18", ("layer1",))
+    common = ("padim", PaDiMSettings(epsilon=0.01, gaussians="joint"), "resnet18", ("layer1",))
     fine = {"stages": [(10, (16, 16))], "size": (64, 64), "batch_size": 4, "pictures": 0}
     require_memory(*common, **fine)
     for change in (

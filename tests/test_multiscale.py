@@ -1,5 +1,7 @@
 """Several Gaussians: their distances and scores against the formulas in float64."""
 
+from dataclasses import replace
+
 import numpy as np
 import paddle
 import pytest
@@ -11,6 +13,8 @@ from models.engine import Engine
 from models.factory import build_detector, plan
 from models.heads.padim import PaDiMHead
 from models.methods import PaDiMSettings
+from models.record import RecordError, encode
+from tests.test_checkpoint import RECORD
 
 STAGES = [(3, (8, 8)), (4, (4, 4)), (5, (2, 2))]
 ODD = [(2, (7, 5)), (3, (4, 3)), (2, (2, 2))]
@@ -144,7 +148,8 @@ def test_the_default_follows_backbone_and_layers(backbone, layers, gaussians):
     built = build_detector(
         backbone=backbone, layers=layers, pretrained_backbone="random", **SMALL_PICTURES
     )
-    assert built.record.settings.gaussians == gaussians
+    epsilon = 0.5 if "lite" in backbone else 0.01
+    assert built.record.settings == PaDiMSettings(epsilon, gaussians)
     assert built.record.features.layers == (layers or default_layers(backbone))
 
 
@@ -159,7 +164,21 @@ def test_a_random_choice_that_omits_a_layer_is_joint():
 def test_multiscale_works_with_other_backbones_and_not_with_fewer_grids():
     settings = PaDiMSettings(gaussians="multiscale")
     assert plan(backbone="resnet18", settings=settings).settings == settings
-    with pytest.raises(UsageError, match="3 or more grids, these are on 2; use joint"):
+    with pytest.raises(UsageError, match="3 or more grids, but these are on 2; use joint"):
         plan(backbone="resnet18", settings=settings, layers=("layer1", "layer2"))
-    with pytest.raises(UsageError, match="these are on 1; use joint"):
+    with pytest.raises(UsageError, match="but these are on 1; use joint"):
         plan(backbone="resnet18", settings=settings, reduction="semi_orthogonal")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (PaDiMSettings(gaussians="joint"), "settings: auto or null"),
+        (PaDiMSettings(epsilon=0.1), "settings: auto or null"),
+        (PaDiMSettings(epsilon=0.1, gaussians="multiscale"), "3 or more grids, but these are on 2"),
+    ],
+)
+def test_a_record_has_settings_that_fit_its_maps(settings, problem):
+    record = replace(RECORD, settings=settings, arrays_sha256="0" * 64)
+    with pytest.raises(RecordError, match=problem):
+        encode(record, "a model", 1)
