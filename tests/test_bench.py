@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from benchmarks import bench
+from benchmarks.pasted import SIDES, pasted
 from benchmarks.process import ROOT, Process, Unavailable
 from benchmarks.table import Results, Row, ratios, table
 from benchmarks.worker import Worker, serve
@@ -209,3 +211,17 @@ def test_an_interpreter_that_was_named_must_be_there(tmp_path):
 def test_pictures_are_spread_over_all_and_repeated_where_few():
     assert bench.spread("abcdef", 3) == ["a", "c", "e"]
     assert bench.spread("ab", 4) == ["a", "a", "b", "b"]
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_a_pasted_defect_is_where_its_mask_is(size):
+    picture = np.random.default_rng(1).integers(0, 256, (96, 80, 3), np.uint8)
+    changed, mask = pasted(picture, size, np.random.default_rng(0))
+    differs = (changed != picture).any(axis=2)
+    assert changed.dtype == np.uint8 and not differs[~mask].any()
+    assert differs[mask].mean() > 0.9
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    assert mask.sum() == len(rows) * len(columns)
+    assert all(SIDES[size][0] <= len(side) < SIDES[size][1] for side in (rows, columns))
+    again, _ = pasted(picture, size, np.random.default_rng(0))
+    np.testing.assert_array_equal(again, changed)
