@@ -17,11 +17,14 @@ from common.errors import WorkError
 from common.logs import silent_stderr, stdout_to_stderr
 from models.engine import has_vnni
 
-# Without VNNI, a processor adds pairs of products of 8-bit numbers in 16 bits. At full range the
-# sums would be cut at the largest number; with half the range they fit: 2 · 127 · 127 < 2¹⁵.
+# Factor of an activation's scale, where its own range is not enough. The two terms of a sum get the
+# scale of the sum, but can be larger. Without VNNI, a processor adds pairs of products of 8-bit
+# numbers in 16 bits: at full range the sums would be cut at the largest number; with half the range
+# they fit: 2 · 127 · 127 < 2¹⁵.
 HEADROOM = 2.0
 BATCH = 8
 OPERATORS = ("conv2d", "depthwise_conv2d")
+QUANTIZE = "fake_quantize_range_abs_max"
 LARGEST = 127  # of an 8-bit weight
 
 # Of each convolution, by the name of its weights: the weights [O,I,k,k], and the mean of each
@@ -76,8 +79,7 @@ def _quantize(model: Path, params: Path, images: np.ndarray) -> None:
         onnx_format=False,  # with True, one convolution stays in float32
     )
     quantized = quantization.quantize()
-    if not has_vnni():
-        _widen(quantized)
+    _widen(quantized, sums_only=has_vnni())
     _correct(quantized, convolutions)
     quantization.save_quantized_model(str(model.parent), **files)
 
@@ -93,11 +95,20 @@ def _convolutions(program, executor, feed: str, images: np.ndarray) -> Convoluti
     return {weights: (_value(weights), sums[x] / len(images)) for weights, x in inputs.items()}
 
 
-def _widen(program) -> None:
-    """Multiply the activations' scales by HEADROOM."""
+def _widen(program, sums_only: bool) -> None:
+    """Multiply the scales of activations, or of sums only, by HEADROOM."""
     operators = program.global_block().ops
-    for name in {op.input("InScale")[0] for op in operators if "InScale" in op.input_names}:
-        _set(name, _value(name) * HEADROOM)
+    writers = {name: op for op in operators for name in op.output_arg_names}
+
+    def is_sum(name: str) -> bool:
+        op = writers[name]
+        through = op.type in ("relu", "relu6") and is_sum(op.input("X")[0])
+        return op.type == "elementwise_add" or through
+
+    scales = {op.input("InScale")[0]: op.input("X")[0] for op in operators if op.type == QUANTIZE}
+    for scale, activation in scales.items():
+        if not sums_only or is_sum(activation):
+            _set(scale, _value(scale) * HEADROOM)
 
 
 def _correct(program, convolutions: Convolutions) -> None:
