@@ -114,7 +114,7 @@ def test_onnx_graphs_judge_as_predict_does(trained, predicted, data, tmp_path):
 @pytest.mark.skipif(paddle.__version__ < "3", reason="not tried on Paddle 2 yet")
 def test_bfloat16_gives_nearly_the_same_scores(exported, predicted, data, tmp_path):
     scores, maps = off(inferred(exported, data, tmp_path, "--precision", "bf16"), predicted)
-    assert 0 < scores < 0.2 and maps < 0.3
+    assert 0 < scores < 0.1 and maps < 0.3
 
 
 def test_another_image_score_of_the_probe_is_refused(exported, data, tmp_path):
@@ -153,4 +153,4 @@ def test_int8_runs_every_convolution_and_gives_nearly_the_same_scores(
     assert sum(bool(re.search(r",g\d+mb6", line)) for line in lines) == 12  # depthwise
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     scores, maps = off(found, predicted)
-    assert 1e-4 < scores < 0.3 and maps < 0.3
+    assert 1e-4 < scores < 0.2 and maps < 0.5
