@@ -54,6 +54,10 @@ tipc: $(VENV)/installed-dev
 	$(BIN)/python test_tipc/compare_results.py
 	test $(MODE) != lite_train_lite_infer || \
 		$(TIPC)/test_train_inference_python.sh $(CONFIGS)/train_infer_python_efficientnet_b0.txt $(MODE)
+	test $(MODE) != lite_train_lite_infer || { \
+		$(TIPC)/prepare.sh $(CONFIGS)/train_infer_python_default.txt $(MODE) && \
+		$(TIPC)/test_train_inference_python.sh $(CONFIGS)/train_infer_python_default.txt $(MODE) && \
+		$(BIN)/python test_tipc/compare_results.py --log_file "output/PaDiM_default/python_*.log"; }
 	$(TIPC)/prepare.sh $(CONFIGS)/paddle2onnx_infer_python.txt $(MODE)
 	$(TIPC)/test_paddle2onnx.sh $(CONFIGS)/paddle2onnx_infer_python.txt $(MODE)
 	$(TIPC)/test_ptq_inference_python.sh $(CONFIGS)/ptq_infer_python.txt $(MODE)

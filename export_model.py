@@ -41,8 +41,8 @@ def parse_options():
         "--quantize",
         type=Path,
         metavar="DIR",
-        help="write an int8 graph for `infer.py --precision int8` (residual networks only); DIR: "
-        "good sample pictures, of which at most 32 are used, evenly chosen",
+        help="write an int8 graph for `infer.py --precision int8` (residual networks and "
+        "EfficientNet-Lite); DIR: the good pictures of training, because the model is fitted again",
     )
     add_max_pixels(parser)
     parser.add_argument(

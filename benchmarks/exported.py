@@ -1,8 +1,8 @@
 """Figures and speed of exported files: `python -m benchmarks.exported --data_path D --category C
 --model_dir DIR…`.
 
-The files of each folder score the test pictures, int8 graphs with int8. Times are medians in
-milliseconds per picture; the folders run alternately.
+The files of each folder score the test pictures, int8 graphs with int8, others with --precision.
+Times are medians in milliseconds per picture; the folders run alternately.
 """
 
 from functools import partial
@@ -28,11 +28,11 @@ from models.detector import Detector
 from models.engine import Engine
 
 
-def open_folder(folder: Path) -> tuple[str, Detector]:
-    """The precision that the graph in `folder` is for, and the detector."""
+def open_folder(folder: Path, other: str) -> tuple[str, Detector]:
+    """The precision of the graph in `folder` (int8, or `other`), and the detector."""
     files = ExportedFiles.within(folder)
     record = checkpoint.load_record(files.distribution, DISTRIBUTION)
-    precision = "int8" if any(graph.int8 for graph in record.exported.graphs) else "fp32"
+    precision = "int8" if any(graph.int8 for graph in record.exported.graphs) else other
     return precision, open_exported(files, Engine(device="cpu", precision=precision), batch_size=32)
 
 
@@ -41,10 +41,12 @@ def main() -> None:
     parser.add_argument("--data_path", type=Path, required=True, help="MVTec AD's layout")
     parser.add_argument("--category", required=True, help="a category folder in it")
     parser.add_argument("--model_dir", type=Path, nargs="+", required=True, help="exported files")
+    help = "of graphs that are not int8 (default: %(default)s)"
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help=help)
     options = parser.parse_args()
     start_logging()
     category = mvtec.open_category(options.data_path, options.category)
-    opened = {folder: open_folder(folder) for folder in options.model_dir}
+    opened = {folder: open_folder(folder, options.precision) for folder in options.model_dir}
     for folder, (precision, detector) in opened.items():
         test = Loader(category.test, Transform(detector.record.preprocessing), masks=True)
         size = {"size": lambda batch: len(batch.samples)}

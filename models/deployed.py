@@ -1,5 +1,6 @@
 """Opens exported files: a graph, its parameters, and their distribution."""
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,14 +16,16 @@ from common.timing import phase
 from models import checkpoint, factory, runtime
 from models.checkpoint import DISTRIBUTION
 from models.detector import Detector, Scores
-from models.engine import Engine
+from models.engine import Engine, has_vnni
 from models.features import GraphFeatures
 from models.record import ExportedGraph, Record
 
+logger = logging.getLogger(__name__)
+
 GRAPHS = (".json", ".pdmodel", ".onnx")  # written by Paddle 3, Paddle 2 and paddle2onnx
 
-# Largest relative error (by norm) of the probe picture's embedding and map. Errors of bfloat16 and
-# of a float16 distribution are smaller.
+# Largest relative error (by norm) of the probe picture's embedding, map and image score. Errors of
+# bfloat16 and of a float16 distribution are smaller.
 PROBE_TOLERANCE = 0.05
 PROBE_POINTS = 8  # points of the map along each side
 
@@ -140,6 +143,12 @@ def _require_same_precision(model: Path, graph: ExportedGraph, engine: Engine) -
     if graph.int8 != (engine.precision == "int8"):
         what = "an int8 graph; use int8" if graph.int8 else "not an int8 graph; use fp32"
         raise UsageError(f"{engine.precision}: {model} is {what}", "precision")
+    if graph.vnni and not has_vnni():
+        logger.warning(
+            "%s was quantised for processors with VNNI. This processor has none: its sums of 8-bit "
+            "products can overflow, so scores can be wrong; quantise again on this machine",
+            model,
+        )
 
 
 def _open(files: ExportedFiles, engine: Engine, size: tuple[int, int]):
@@ -186,7 +195,9 @@ def _check_probe(files: ExportedFiles, detector: Detector, outputs: list[np.ndar
     exported, found = detector.record.exported, {}
     if detector.head is not None:
         found["embedding"] = probed_embedding(outputs[0]), exported.probe_embedding
-    found["map"] = probed_map(detector.judge(detector.features.maps(outputs))), exported.probe_map
+    scores = detector.judge(detector.features.maps(outputs))
+    found["map"] = probed_map(scores), exported.probe_map
+    found["image score"] = scores.image, exported.probe_image
     for name, (values, expected) in found.items():
         if len(values) != len(expected):
             raise _unfit(

@@ -92,6 +92,13 @@ def has_bfloat16() -> bool:
     return bool(core.supports_bfloat16_fast_performance())
 
 
+def has_vnni() -> bool:
+    """Whether this processor adds products of 8-bit numbers in 32 bits, without overflow."""
+    from paddle.base import core
+
+    return bool(core.supports_vnni())
+
+
 def has_int8() -> bool:
     """Whether oneDNN supports int8 on this processor."""
     from paddle.base import core

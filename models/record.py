@@ -121,12 +121,16 @@ class FeatureRecord:
 
 @dataclass(frozen=True)
 class ExportedGraph:
-    """The SHA-256 of a graph and of its parameters (None: the graph file contains them)."""
+    """The SHA-256 of a graph and of its parameters (None: the graph file contains them).
+
+    vnni : whether an int8 graph uses the whole range, for which a processor needs VNNI
+    """
 
     model: str
     params: str | None
     fused: bool
     int8: bool
+    vnni: bool
 
     def __post_init__(self):
         for digest in (self.model, self.params):
@@ -140,9 +144,10 @@ class Exported:
     graphs: tuple[ExportedGraph, ...]
     probe_embedding: tuple[float, ...]
     probe_map: tuple[float, ...]
+    probe_image: tuple[float, ...]
 
     def __post_init__(self):
-        for values in (self.probe_embedding, self.probe_map):
+        for values in (self.probe_embedding, self.probe_map, self.probe_image):
             _require(all(map(math.isfinite, values)), "probe: values are not finite")
             _require(any(values), "probe: all values are 0")
 

@@ -73,8 +73,11 @@ printf 'pictures: %s\n' "$data/$category"
 
 if [ "$model" != null ]; then
     save=$(dirname "$(dirname "$model")")
-    "$python" train.py --data_path "$data" --category "$category" --save_path "$save" \
-        --pretrained_backbone models/weights/resnet18_tinyimagenet.safetensors \
-        --log_dir "$log_path/logs" --val True
+    train=$(func_value_of train)
+    [ "$train" != null ] ||
+        train="train.py --backbone=resnet18 --pretrained_backbone=./models/weights/resnet18_tinyimagenet.safetensors"
+    func_command "$python" "$train" --data_path "$data" --category "$category" \
+        --save_path "$save" --log_dir "$log_path/logs" --val True
+    "${words[@]}"
     printf 'model: %s\n' "$model"
 fi

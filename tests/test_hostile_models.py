@@ -128,6 +128,7 @@ def test_an_absurd_distribution_is_one_line(deployed, demo, tmp_path):
         {"exported": {**record["exported"], "graphs": []}},
         {"exported": {**record["exported"], "probe_map": [0.0] * 64}},
         {"exported": {**record["exported"], "probe_map": [1.0] * 3}},
+        {"exported": {**record["exported"], "probe_image": [1e9]}},
         {"exported": {**record["exported"], "probe_embedding": [1e9] * 20}},
         {"features": {**record["features"], "stages": [[20, [16, 16]]]}},
         {"pictures": 0},

@@ -57,11 +57,11 @@ def test_deployed_it_scores_as_trained(trained, expected, demo, tmp_path, kind):
 
 
 @pytest.mark.parametrize("trained", ["efficientnet_b0"], indirect=True)
-def test_int8_is_for_residual_networks(trained, demo, tmp_path, monkeypatch):
+def test_int8_is_for_networks_without_gates(trained, demo, tmp_path, monkeypatch):
     monkeypatch.setenv("FLAGS_enable_pir_api", "1")
     options = ("--save_dir", tmp_path, "--quantize", demo / "flange/train/good")
     result = call("export_model", "--model_path", trained, *options)
-    fails(result, 2, "--quantize", "efficientnet_b0", "residual")
+    fails(result, 2, "--quantize", "efficientnet_b0", "squeeze and excitation")
 
 
 @pytest.mark.parametrize("trained", ["efficientnet_b0"], indirect=True)

@@ -36,10 +36,28 @@ def test_prepare_links_whole_pictures_and_fits_what_it_does_not_train(project, t
     assert bash(project, "prepare.sh", CONFIG, "whole_infer", MVTEC_PATH=root).returncode == 0
     assert (project / "test_tipc/data/whole/bottle").resolve() == root / "bottle"
     (train,) = calls(project)
-    assert train.startswith("train.py --data_path ./test_tipc/data/whole --category bottle ")
+    assert train.startswith("train.py --backbone=resnet18 --pretrained_backbone=./models/weights/")
+    assert "--data_path ./test_tipc/data/whole --category bottle " in train
     assert "--save_path ./test_tipc/data/model" in train
     assert bash(project, "prepare.sh", CONFIG, "whole_infer", MVTEC_PATH=root).returncode == 0
     assert len(list((root / "bottle/train/good").iterdir())) == 50
+
+
+@pytest.mark.parametrize(
+    ("config", "backbone"),
+    [
+        ("ptq_infer_python", "resnet18"),
+        ("paddle2onnx_infer_python", "resnet18"),
+        ("ptq_infer_python_efficientnet_lite0", "efficientnet_lite0"),
+    ],
+)
+def test_prepare_trains_with_the_configs_command(project, config, backbone):
+    done = bash(project, "prepare.sh", f"test_tipc/configs/PaDiM/{config}.txt", LITE)
+    assert done.returncode == 0, done.stderr
+    _, train = calls(project)
+    assert train.startswith(f"train.py --backbone={backbone} ")
+    model = next(word for word in train.split() if word.startswith("./test_tipc/data/model"))
+    assert f"{model}/weave/best.pdparams" in done.stdout
 
 
 def test_prepare_takes_few_of_the_whole_training_pictures(project, tmp_path):
@@ -96,6 +114,17 @@ def test_the_int8_chain_compares_all_rows_with_float32(project):
     (quantized,) = [line for line in calls(project) if "--quantize=" in line]
     assert "--quantize=./test_tipc/data/lite/weave/train/good" in quantized
     assert calls(project)[-1].startswith("test_tipc/compare_results.py")
+
+
+def test_the_int8_chain_of_lite_does_the_same_once(project):
+    config = "test_tipc/configs/PaDiM/ptq_infer_python_efficientnet_lite0.txt"
+    done = bash(project, "test_ptq_inference_python.sh", config, LITE)
+    assert done.returncode == 0, done.stderr
+    assert "5 passed, 0 failed, 0 skipped" in done.stdout
+    models = [w for line in calls(project) for w in line.split() if w.startswith("--model_path=")]
+    assert set(models) == {
+        "--model_path=./test_tipc/data/model_efficientnet_lite0/weave/best.pdparams"
+    }
 
 
 def test_without_int8_its_half_is_skipped(project):

@@ -149,6 +149,11 @@ def blocks(backbone: str) -> list[Block]:
     return found
 
 
+def has_gates(backbone: str) -> bool:
+    """Whether the network has squeeze and excitation."""
+    return backbone in EFFICIENT and not EFFICIENT[backbone].lite
+
+
 def stem_channels(backbone: str) -> int:
     """Of an EfficientNet's first convolution."""
     scaling = EFFICIENT[backbone]
