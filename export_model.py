@@ -42,7 +42,7 @@ def parse_options():
         type=Path,
         metavar="DIR",
         help="write an int8 graph for `infer.py --precision int8` (residual networks and "
-        "EfficientNet-Lite); DIR: the good pictures of training, because the model is fitted again",
+        "EfficientNet-Lite); DIR: good sample pictures, at most 32 are used, evenly chosen",
     )
     add_max_pixels(parser)
     parser.add_argument(

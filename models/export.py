@@ -3,8 +3,7 @@
 import importlib
 import inspect
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from models.deployed import GRAPHS, probe, probed_embedding, probed_map
 from models.detector import Detector, head_arrays
 from models.engine import Engine, has_vnni
 from models.factory import blank_network
-from models.features import GraphFeatures, split
+from models.features import split
 from models.layers import Embedding, Fused
 from models.onnx_predictor import open_onnx
 from models.predictor import open_predictor
@@ -31,22 +30,10 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3  # of an output's range: differences between kernels are smaller
 INT8_TOLERANCE = 0.3  # of the embeddings' norm
-INT8_USUAL = 0.15
+INT8_USUAL = 0.1
 OURS = {f"{graph}{suffix}" for graph in ("model", "fused") for suffix in (*GRAPHS, ".pdiparams")}
 OPSET = 13  # of ONNX: the oldest version that has all operators of these graphs
 CPU = Engine(device="cpu")
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """Good pictures for int8: normalised float32 [B,3,H,W].
-
-    sample : a few, for the scales of activations
-    pictures : batches of all those that the detector is fitted on again
-    """
-
-    sample: np.ndarray
-    pictures: Iterable[np.ndarray]
 
 
 def export(
@@ -55,13 +42,13 @@ def export(
     fused: bool = False,
     onnx: bool = False,
     dtype: str = "float32",
-    int8: Quantization | None = None,
+    sample: np.ndarray | None = None,
 ) -> list[Path]:
     """Write the graphs and the `distribution` of `detector` to `folder`; returns their paths.
 
     Every graph is run once and compared with its layers before the files are moved to `folder`
-    together; WorkError if they differ. With `int8` the graph is quantised, and the head is fitted
-    again on what this graph computes: it learns the errors of int8 too.
+    together; WorkError if they differ. `sample`: good sample pictures, normalised float32
+    [B,3,H,W]; if given, the graph is quantised to int8.
     """
     paddle.set_device("cpu")
     if onnx:
@@ -74,15 +61,15 @@ def export(
                 expected = _outputs(layer, probe(size))
                 pair = save_graph(layer, size, place / name)
                 _check(pair[0].name, expected, open_predictor(*pair, CPU, size)(probe(size)))
-                if int8 is not None:
+                if sample is not None:
                     # infer.py compares with the outputs of this int8 graph, not of float32.
-                    detector, expected = _to_int8(detector, *pair, int8)
+                    expected = _to_int8(*pair, size, sample)
                 if name == "model":
                     embedding = expected[0]
                 if onnx:
                     pair = _to_onnx(*pair, size, expected), None
                 digests = [path and sha256(path) for path in pair]
-                quantized = int8 is not None
+                quantized = sample is not None
                 kind = (name == "fused", quantized, quantized and has_vnni())
                 graphs.append(ExportedGraph(*digests, *kind))
         scores = detector.judge(split(embedding, detector.features.stages))
@@ -139,16 +126,13 @@ def _check(name: str, expected: list[np.ndarray], found: list[np.ndarray]) -> No
         logger.info("%s: checked, differs from the network by %.1g of its range", name, off)
 
 
-def _to_int8(detector: Detector, model: Path, params: Path, int8: Quantization) -> tuple:
-    """Quantise in place; a detector fitted again on this graph, and the probe's outputs.
-
-    WorkError if int8 changes the embeddings of the sample too much.
-    """
+def _to_int8(model: Path, params: Path, size: tuple[int, int], images: np.ndarray) -> list:
+    """Quantise in place; the probe's outputs. WorkError if those of `images` change too much."""
     from models.quantization import quantize
 
-    engine, some, size = replace(CPU, precision="int8").resolve(), int8.sample[:8], detector.size
+    engine, some = replace(CPU, precision="int8").resolve(), images[:8]
     before = open_predictor(model, params, CPU, size)(some)[0]
-    quantize(model, params, int8.sample)
+    quantize(model, params, images)
     predictor = open_predictor(model, params, engine, size)
     off = float(np.linalg.norm(predictor(some)[0] - before) / np.linalg.norm(before))
     if not off < INT8_TOLERANCE:
@@ -158,11 +142,7 @@ def _to_int8(detector: Detector, model: Path, params: Path, int8: Quantization) 
         )
     level = logging.WARNING if off > INT8_USUAL else logging.INFO
     logger.log(level, "%s: int8 changes the embeddings by %.1f %%", model.name, 100 * off)
-    features = GraphFeatures(predictor, detector.features.stages)
-    again = Detector(features, detector.head, detector.record, detector.name)
-    again.fit(int8.pictures)
-    logger.info("%s: fitted again on %d pictures", model.name, again.record.pictures)
-    return again, predictor(probe(size))
+    return predictor(probe(size))
 
 
 def _to_onnx(model: Path, params: Path, size: tuple[int, int], expected: list) -> Path:

@@ -3,13 +3,13 @@
 import argparse
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UsageError, WorkError, printable
 from common.files import writable_folder
+from common.preprocessing import Preprocessing
 from datasets.samples import Sample, pictures_in
 from datasets.transforms import BadPictureError
 from models import checkpoint
@@ -24,7 +24,6 @@ from tasks.settings import Loading
 logger = logging.getLogger(__name__)
 
 SAMPLE = 32  # largest number of sample pictures for quantisation
-BATCH = 8
 
 
 def export_model(options: argparse.Namespace) -> int:
@@ -32,23 +31,17 @@ def export_model(options: argparse.Namespace) -> int:
     path = find_model(options.model_path, Path("output"), options.category)
     record = checkpoint.load_record(path)
     _require_agreement(record, options, path)
-    pictures = None
+    sample = None
     if options.quantize is not None:
         _require_quantizable(options, record)
-        pictures = _pictures(options.quantize, record, options.max_pixels)
+        sample = _sample(options.quantize, record.preprocessing, options.max_pixels)
     folder = writable_folder(options.save_dir, "save_dir")
     logger.info("%s", record.weights_line())
     detector = load_detector(path, Engine(device="cpu"))
-    # These import Paddle: only after the checks and `runtime.prepare`.
-    from models.export import Quantization, export
+    from models.export import export  # imports Paddle: only after the checks and `runtime.prepare`
 
-    int8 = None if pictures is None else Quantization(*pictures)
     onnx, dtype = options.format == "onnx", options.distribution_dtype
-    try:
-        files = export(detector, folder, options.fused, onnx, dtype, int8)
-    except BadPictureError as error:
-        raise WorkError(f"--quantize: {error}") from error
-    for file in files:
+    for file in export(detector, folder, options.fused, onnx, dtype, sample):
         logger.info("%s: %.1f MB", file, file.stat().st_size / 1e6)
         print(printable(file))
     return 0
@@ -67,36 +60,24 @@ def _require_quantizable(options: argparse.Namespace, record: Record) -> None:
         )
 
 
-def _pictures(
-    folder: Path, record: Record, max_pixels: int
-) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    """For quantisation: a sample of the pictures in `folder`, evenly chosen, and batches of all.
-
-    Both are normalised float32 [B,3,H,W]. UsageError if there are fewer pictures than the model was
-    trained on.
-    """
-    paths = pictures_in(folder, recursive=True) if folder.is_dir() else []
-    if len(paths) < record.pictures:
-        found = f"{len(paths)} pictures here" if folder.is_dir() else "no such folder"
+def _sample(folder: Path, preprocessing: Preprocessing, max_pixels: int) -> np.ndarray:
+    """Sample pictures, evenly chosen from `folder`: normalised float32 [B,3,H,W]."""
+    if not folder.is_dir():
         raise UsageError(
-            f"{folder}: {found}; int8 fits the model again, so give the {record.pictures} good "
-            "pictures that it was trained on",
-            "quantize",
+            f"{folder}: no such folder; expected a folder of good pictures", "quantize"
         )
+    paths = pictures_in(folder, recursive=True)
+    if not paths:
+        raise UsageError(f"{folder}: no pictures in this folder or its subfolders", "quantize")
     # Paddle 3 can quantise only graphs of Paddle 2's format. It reads this setting when it starts.
     os.environ["FLAGS_enable_pir_api"] = "0"  # noqa: SIM112 - its name
     count = min(SAMPLE, len(paths))
-    chosen = [paths[i * len(paths) // count] for i in range(count)]
-    loading = Loading(BATCH, 2, False, max_pixels)
-    sample, every = (
-        loader_for([Sample(path) for path in some], record.preprocessing, loading)
-        for some in (chosen, paths)
-    )
+    chosen = [Sample(paths[i * len(paths) // count]) for i in range(count)]
+    loading = Loading(count, 2, False, max_pixels)
     try:
-        images = np.concatenate([batch.images for batch in sample])
+        return next(iter(loader_for(chosen, preprocessing, loading))).images
     except BadPictureError as error:
         raise WorkError(f"--quantize: {error}") from error
-    return images, (batch.images for batch in every)
 
 
 def _require_agreement(record: Record, options: argparse.Namespace, path: Path) -> None:

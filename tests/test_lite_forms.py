@@ -143,7 +143,7 @@ def test_int8_runs_every_convolution_and_gives_nearly_the_same_scores(
     folder = ("--save_dir", tmp_path / "int8")
     done = script("export_model", "--model_path", trained, *folder, "--quantize", data / "train")
     changed = float(re.search(r"int8 changes the embeddings by ([\d.]+) %", done.stderr)[1])
-    assert 0 < changed < 20 and "fitted again on 12 pictures" in done.stderr
+    assert 0 < changed < 20
     options = ("--precision", "int8", "--save_map", tmp_path / "maps", "--json", "-b", 6)
     done = script("infer", "--model_dir", tmp_path / "int8", "-i", data / "test", *options)
     lines = [line for line in done.stdout.splitlines() if ",exec,cpu,convolution," in line]
