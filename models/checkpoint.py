@@ -40,7 +40,7 @@ CHECKPOINT = Kind(
     "checkpoint", 4, "model_path", "train.py writes one", "train it again with train.py"
 )
 DISTRIBUTION = Kind(
-    *("distribution", 2, "distribution"),
+    *("distribution", 3, "distribution"),
     *("export_model.py writes one", "export it again with export_model.py"),
 )
 

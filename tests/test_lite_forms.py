@@ -16,7 +16,7 @@ from demo_set.generate import generate
 from models import checkpoint
 from models.backbones import packages
 from models.checkpoint import DISTRIBUTION
-from models.engine import has_bfloat16, has_int8
+from models.engine import has_bfloat16, has_int8, has_vnni
 from tests.conftest import call, fails
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,7 +143,8 @@ def test_int8_runs_every_convolution_and_gives_nearly_the_same_scores(
     folder = ("--save_dir", tmp_path / "int8")
     done = script("export_model", "--model_path", trained, *folder, "--quantize", data / "train")
     changed = float(re.search(r"int8 changes the embeddings by ([\d.]+) %", done.stderr)[1])
-    assert 0 < changed < 20
+    # With the published weights 5.2; 7.2 if the means are not corrected.
+    assert 0 < changed < (6.5 if has_vnni() and WEIGHTS == "auto" else 20)
     options = ("--precision", "int8", "--save_map", tmp_path / "maps", "--json", "-b", 6)
     done = script("infer", "--model_dir", tmp_path / "int8", "-i", data / "test", *options)
     lines = [line for line in done.stdout.splitlines() if ",exec,cpu,convolution," in line]

@@ -41,7 +41,8 @@ def quantized(trained, demo, tmp_path_factory) -> Path:
     names = ["distribution", "model.pdiparams", "model.pdmodel"]
     assert done.stdout.splitlines() == [str(folder / name) for name in names]
     changed = float(re.search(r"int8 changes the embeddings by ([\d.]+) %", done.stderr)[1])
-    assert 0 < changed < 10
+    # 2.0; 4.2 if the scales of sums are not widened.
+    assert 0 < changed < (3.5 if has_vnni() else 10)
     assert "Sampling" not in done.stderr  # what Paddle tells meanwhile
     return folder
 
