@@ -101,8 +101,9 @@ def _found(backbone: str) -> Weights | None:
     if local:
         return weights.load(local[0], backbone, f"found at models/{local[0].name}")
     if packaged := packages.find(backbone):
-        name = packages.PACKAGES[backbone].name
-        return weights.load(packaged, backbone, f"in the package {name}")
+        package = packages.PACKAGES[backbone]
+        origin = f"in the package {package.name}"
+        return weights.load(packaged, backbone, origin, digest=package.sha256)
     if backbone not in catalogue.URLS:
         return None
     cached = _cached(backbone)

@@ -46,11 +46,17 @@ class Weights:
     variant: dict
 
 
-def load(path: Path, backbone: str, origin: str, tensorflow: bool | None = None) -> Weights:
+def load(
+    path: Path,
+    backbone: str,
+    origin: str,
+    tensorflow: bool | None = None,
+    digest: str | None = None,
+) -> Weights:
     """Read `path` and check it against `backbone`, tensor by tensor.
 
     `tensorflow`: whether a file with timm's names holds weights that were trained in TensorFlow;
-    None to decide by the file name.
+    None to decide by the file name. `digest`: the SHA-256 of the file, if it is known already.
 
     Raises UsageError where there is no such file, WorkError where it is no weight file, asks
     for code to be executed, or has missing, extra or misshapen tensors (the first are listed).
@@ -61,7 +67,7 @@ def load(path: Path, backbone: str, origin: str, tensorflow: bool | None = None)
     with opened(path) as tensors:
         variant = _variant(path, backbone, tensors, tensorflow)
         state = convert(tensors, backbone, path)
-    return Weights(state, path.name, sha256(path), origin, variant)
+    return Weights(state, path.name, digest or sha256(path), origin, variant)
 
 
 def _variant(path: Path, backbone: str, arrays: dict, tensorflow: bool | None) -> dict:

@@ -7,7 +7,7 @@ those on the coarsest grid. `region` sees all maps, averaged over the positions 
 grid. The patch score is the geometric mean of the distances of `fine` and `patch`: it is high only
 where both are, which keeps the place of a defect. The image score is the largest sum of squares of
 the distances of `patch` and `region`: the coarsest maps find defects that the others miss, but do
-not blur the map. docs/methods.md has the measurements.
+not blur the map. docs/backbones.md has the measurements.
 """
 
 from collections.abc import Sequence
