@@ -64,7 +64,7 @@ def plan(
     dims: int | None = None,
     reduction: str | None = None,
     seed: int | None = None,
-    patch_size: int = 1,
+    patch_size: int | None = None,
     preprocessing: Preprocessing | None = None,
     sigma: float = 4.0,
     category: str = DEFAULT_CATEGORY,
@@ -89,8 +89,9 @@ def plan(
     Raises UsageError if the parameters contradict each other, or need too much memory.
     """
     backbone = backbone or sources.backbone_of(pretrained_backbone)
-    _require_known(method, backbone, layers, category, sigma, seed, patch_size)
+    _require_known(method, backbone, layers, category, sigma, seed)
     row = METHODS[method]
+    patch_size = row.patch_size if patch_size is None else patch_size
     settings = row.settings() if settings is None else settings
     preprocessing = preprocessing or Preprocessing()
     layers = row.layers(backbone) if layers is None else tuple(layers)
@@ -98,6 +99,9 @@ def plan(
     dims, reduction = _reduced(row.dims(backbone), total, dims, reduction)
     mean, std = sources.normalization(backbone, pretrained_backbone)
     preprocessing = replace(preprocessing, mean=mean, std=std)
+    if patch_size not in catalogue.PATCH_SIZES:
+        expected = ", ".join(map(str, catalogue.PATCH_SIZES))
+        raise UsageError(f"{patch_size}: expected one of {expected}", "patch_size")
     seed, size = _drawn_by(seed, reduction), preprocessing.crop
     stages = expected_stages(backbone, layers, dims, reduction == "semi_orthogonal", size)
     resolved = _resolved(settings, backbone, stages)
@@ -212,7 +216,7 @@ def check_record_memory(record: Record, path: Path, batch_size: int) -> None:
         raise WorkError(f"{path}: {error}") from error
 
 
-def _require_known(method, backbone, layers, category, sigma, seed, patch_size) -> None:
+def _require_known(method, backbone, layers, category, sigma, seed) -> None:
     """UsageError if a value is not one of the known ones."""
     if method not in METHODS:
         raise UsageError(f"{method!r}: expected one of {', '.join(METHODS)}", "method")
@@ -222,9 +226,6 @@ def _require_known(method, backbone, layers, category, sigma, seed, patch_size) 
     known = catalogue.all_layers(backbone)
     if layers is not None and (not layers or list(layers) != [n for n in known if n in layers]):
         raise UsageError(f"{list(layers)}: expected layers of {backbone} in their order", "layers")
-    if patch_size not in catalogue.PATCH_SIZES:
-        expected = ", ".join(map(str, catalogue.PATCH_SIZES))
-        raise UsageError(f"{patch_size}: expected one of {expected}", "patch_size")
     try:
         folder_name(category)
     except ValueError as error:

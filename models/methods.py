@@ -92,6 +92,7 @@ class Method:
     module, head : the head's class, imported at first use
     settings : subclass of Settings; its fields have defaults
     layers, dims : backbone → default layers, default number of channels (None: all)
+    patch_size : default side of the neighbourhood that each map is averaged over
     """
 
     module: str
@@ -99,6 +100,7 @@ class Method:
     settings: type[Settings]
     layers: Callable[[str], tuple[str, ...]] = catalogue.default_layers
     dims: Callable[[str], int | None] = catalogue.default_dims
+    patch_size: int = 1
 
     def head_class(self) -> type:
         return getattr(importlib.import_module(self.module), self.head)

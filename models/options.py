@@ -59,8 +59,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--patch_size",
         type=int,
         choices=PATCH_SIZES,
-        default=1,
-        help="average each feature map over so many × so many neighbours (default: 1, no average)",
+        help=f"average each feature map over so many × so many neighbours ({_of_each_method()})",
     )
     add_engine_options(group)
 
@@ -127,6 +126,10 @@ def _add_settings(group) -> None:
         else:
             convert = {int: whole(0), float: checked(number)}.get(kind, kind)
             group.add_argument(f"--{name}", type=convert, choices=choices or None, help=help)
+
+
+def _of_each_method() -> str:
+    return "default: " + ", ".join(f"{row.patch_size} for {name}" for name, row in METHODS.items())
 
 
 def _described(method: str, setting: dataclasses.Field) -> str:

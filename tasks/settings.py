@@ -43,7 +43,7 @@ class Model:
     dims: int | None
     reduction: str | None
     seed: int | None
-    patch_size: int
+    patch_size: int | None
 
 
 @dataclass(frozen=True)
