@@ -14,6 +14,7 @@ from common.files import sha256, whole_files
 from common.logs import stdout_to_stderr
 from models import checkpoint
 from models.backbones import network
+from models.backbones.folding import folded
 from models.checkpoint import DISTRIBUTION
 from models.deployed import GRAPHS, probe, probed_embedding, probed_map
 from models.detector import Detector, head_arrays
@@ -53,7 +54,12 @@ def export(
     paddle.set_device("cpu")
     if onnx:
         importlib.import_module("paddle2onnx")  # if it is not installed, fail before the work
-    layers = {"model": _embedding(detector)} | ({"fused": _fused(detector)} if fused else {})
+    net = _network(detector)
+    if sample is None:  # quantisation needs the batch norms
+        net = folded(net)
+    layers = {"model": _embedding(detector, net)}
+    if fused:
+        layers["fused"] = _fused(detector, folded(_network(detector)))
     size, graphs = detector.size, []
     with whole_files(folder) as temporary:
         with paddle_folder(temporary) as place:
@@ -85,24 +91,25 @@ def export(
     return [folder / name for name in sorted(written)]
 
 
-def _features(detector: Detector) -> paddle.nn.Layer:
-    """The features' layer with a new network: Paddle 2.6 can convert a layer only once."""
+def _network(detector: Detector) -> paddle.nn.Layer:
+    """A new network with the same weights: Paddle 2.6 can convert a layer only once."""
     net = blank_network(detector.record)
     network.set_weights(net, network.get_weights(detector.features.network))
-    return detector.features.layer(net)
+    return net
 
 
-def _embedding(detector: Detector) -> Embedding:
-    return Embedding(_features(detector), [grid for _, grid in detector.features.stages])
+def _embedding(detector: Detector, net: paddle.nn.Layer) -> Embedding:
+    features = detector.features
+    return Embedding(features.layer(net), [grid for _, grid in features.stages])
 
 
-def _fused(detector: Detector) -> Fused:
+def _fused(detector: Detector, net: paddle.nn.Layer) -> Fused:
     head = detector.head.layer()
     if head is None:
         raise UsageError(
             f"the method {detector.record.method} has no fused graph; omit --fused", "fused"
         )
-    return Fused(_features(detector), head, detector.to_map)
+    return Fused(detector.features.layer(net), head, detector.to_map)
 
 
 def _outputs(layer, images: np.ndarray) -> list[np.ndarray]:

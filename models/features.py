@@ -43,10 +43,11 @@ class Features:
     @cached_property
     def predictor(self):
         """The Predictor that runs the network, made at first use: export does not need it."""
+        from models.backbones.folding import folded
         from models.predictor import layer_predictor
 
         with phase("start of the network"):
-            return layer_predictor(self.layer(self.network), self.size, self.engine)
+            return layer_predictor(self.layer(folded(self.network)), self.size, self.engine)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         return self.predictor(images)
