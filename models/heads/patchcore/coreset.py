@@ -12,9 +12,7 @@ any error (`whole`). So the choice depends neither on the size of a block, nor o
 threads, nor on the processor, and equal distances are equal: the patch with the lowest index wins.
 """
 
-import logging
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -58,38 +56,32 @@ def whole(projected: np.ndarray) -> np.ndarray:
     return np.rint(points, out=points)
 
 
-def farthest_first(
-    points: np.ndarray,
-    count: int,
-    candidates: int = CANDIDATES,
-    tell: Callable[[int], None] = lambda chosen: None,
-) -> np.ndarray:
-    """Indices of `count` of the `points`, in the order of their choice: int64 [≤ count].
+def choices(points: np.ndarray, count: int, candidates: int = CANDIDATES) -> Iterator[list[int]]:
+    """The indices of `count` of the `points` in the order of their choice, some at a time.
 
     The first is the farthest from the origin; each of the next is the farthest from those before,
     of equally far ones that with the lowest index. Fewer than `count` if all others equal a chosen
-    one. `points` float32 [n,d] from `whole`; `tell` gets the number of those chosen so far.
+    one. `points` float32 [n,d] from `whole`.
     """
     squares = np.einsum("nd,nd->n", points, points)
-    # Row products of `left` and `right` are |x|² − 2·x·c + |c|², the squared distances.
+    # Products with (−2·c, 1, |c|²) are |x|² − 2·x·c + |c|², the squared distances.
     ones = np.ones((len(points), 1), np.float32)
     left = np.concatenate([points, squares[:, None], ones], axis=1)
-    chosen = [int(squares.argmax())]
-    nearest = np.full(len(points), np.inf, np.float32)
-    _shorten(nearest, left, chosen)
-    while len(chosen) < count and nearest.max() > 0:
-        new = _choose(nearest, left, min(candidates, len(points)), count - len(chosen))
+    nearest, done, new = np.full(len(points), np.inf, np.float32), 0, [int(squares.argmax())]
+    while new:
+        yield new
         _shorten(nearest, left, new)
-        chosen += new
-        tell(len(chosen))
-    return np.array(chosen, np.int64)
+        done += len(new)
+        new = _choose(nearest, left, min(candidates, len(points)), count - done)
 
 
 def _choose(nearest: np.ndarray, left: np.ndarray, candidates: int, most: int) -> list[int]:
-    """The next centres, at least one and at most `most`, as far as the candidates decide them.
+    """The next centres, at most `most`, as far as the candidates decide them; none at the end.
 
     nearest : squared distance of each point from the nearest centre; not changed
     """
+    if most == 0 or nearest.max() == 0:
+        return []
     bound = np.partition(nearest, len(nearest) - candidates)[len(nearest) - candidates]
     among = np.flatnonzero(nearest > bound)
     if len(among) == 0:  # more than `candidates` points are equally far
