@@ -73,7 +73,7 @@ class Search:
         return distance, entry
 
     def neighbours(self, entry: int, count: int, without: int | None = None) -> np.ndarray:
-        """The `count` nearest entries of the bank to one of its entries, itself first: int [≤ count].
+        """The `count` entries nearest to one of the entries, itself first: int [≤ count].
 
         Fewer, if the bank, without the picture `without`, has fewer.
         """
