@@ -8,6 +8,7 @@ nearest; only entries whose bound is below its distance can be nearer (on MVTec 
 of 16,385), and only of these the distances are computed, from the differences in all channels.
 """
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,7 @@ class Search:
         half = turned.squares[:, None] / 2
         self.factors = [np.hstack([-x, half]) for x in (turned.short, turned.full)]
         self.largest = turned.squares.max()
+        self.scratch = threading.local()  # arrays that each thread uses again
 
     def nearest(
         self, queries: np.ndarray, without: np.ndarray | None = None
@@ -120,22 +122,30 @@ class Search:
         `kind` 0: by the short vectors; the third result are queries with too many candidates, which
         have no pairs. 1: by the full vectors.
         """
-        vectors = (turned.short, turned.full)[kind][rows]
-        bounds = _with_one(vectors) @ self.factors[kind].T
+        vectors, entries = (turned.short, turned.full)[kind][rows], len(self.bank)
+        bounds, below = self._buffers(len(rows))
+        np.matmul(_with_one(vectors), self.factors[kind].T, out=bounds)
         if without is not None:
             bounds[self.pictures == without[rows, None]] = np.inf
         first = bounds.argmin(axis=1)
-        smallest = self._squared(queries, rows, first)
-        limit = self._limit(smallest, turned.squares[rows])
+        limit = self._limit(self._squared(queries, rows, first), turned.squares[rows])
         if without is not None:
             limit[np.isinf(bounds[np.arange(len(rows)), first])] = -np.inf
-        below = bounds <= limit[:, None]
-        crowded = np.empty(0, np.int64)
-        if kind == 0:
-            many = below.sum(axis=1) > max(AXES, CROWDED * len(self.bank))
-            below[many], crowded = False, rows[many]
-        row, near = np.divmod(np.flatnonzero(below), len(self.bank))
-        return rows[row], near, crowded
+        np.less_equal(bounds, limit[:, None], out=below)
+        row, near = np.divmod(np.flatnonzero(below), entries)
+        if kind == 1:
+            return rows[row], near, rows[:0]
+        many = np.bincount(row, minlength=len(rows)) > max(AXES, CROWDED * entries)
+        few = ~many[row]
+        return rows[row[few]], near[few], rows[many]
+
+    def _buffers(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scratch arrays of this thread, float32 and bool [rows,M]: new memory is slow."""
+        if not hasattr(self.scratch, "pair"):
+            shape = QUERIES, len(self.bank)
+            self.scratch.pair = np.empty(shape, np.float32), np.empty(shape, bool)
+        bounds, below = self.scratch.pair
+        return bounds[:rows], below[:rows]
 
     def _choose(self, queries, of, near, squared, entry) -> None:
         """Set `squared` and `entry` of the queries in the sorted pairs `of`, `near`."""
