@@ -33,10 +33,8 @@ class Contender:
         except UsageError as error:
             raise NotImplementedError(str(error)) from error
         self.transform = Transform(record.preprocessing)
-        self.about = (
-            f"Paddle {paddle.__version__}, {method}, {record.features.backbone}; deployed: graph and float16 "
-            "distribution"
-        )
+        name = f"Paddle {paddle.__version__}, {method}, {record.features.backbone}"
+        self.about = f"{name}; deployed: graph and float16 distribution"
 
     def _build(self):
         engine = Engine(device="cpu", precision=self.precision, threads=self.threads)
