@@ -107,14 +107,12 @@ class PatchCoreSettings(Settings):
 def middle_layers(backbone: str) -> tuple[str, ...]:
     """Layers at 1/8 and 1/16 of the picture's side (Roth et al. 2022, section 4.2).
 
-    Of an EfficientNet-Lite the first blocks of the stages with 40 and 80 channels in Lite0
-    (docs/methods.md has the measurements); of another EfficientNet the last.
+    Of an EfficientNet-Lite only the last block at 1/8: deeper ones have larger variances, so that
+    they would decide most distances (docs/methods.md has the measurements).
     """
     if backbone in catalogue.RESIDUAL:
         return catalogue.RESIDUAL_LAYERS[1:3]
-    if backbone in catalogue.LITE:
-        return catalogue.preset(backbone, "first", (2, 3))
-    return catalogue.preset(backbone, "last", (2, 4))
+    return catalogue.preset(backbone, "last", (2,) if backbone in catalogue.LITE else (2, 4))
 
 
 @dataclass(frozen=True)
