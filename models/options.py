@@ -58,7 +58,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--patch_size",
         type=int,
         choices=PATCH_SIZES,
-        help=f"average each feature map over so many × so many neighbours ({_of_each_method(_patch_size)})",
+        help="average each feature map over so many × so many neighbours "
+        f"({_of_each_method(_patch_size)})",
     )
     add_engine_options(group)
 
