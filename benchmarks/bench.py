@@ -1,8 +1,8 @@
-"""Compare this project with other implementations of PaDiM, on a CPU: `make bench`.
+"""Compare this project with other implementations of a method, on a CPU: `make bench`.
 
 All use the same pictures and processors, each in its own environment, and are measured in turn.
 This project runs twice: with its default network, and with the network, weights and channels of the
-peers. A peer without an environment is left out.
+peers. A peer without an environment is left out, and so is one that does not have the --method.
 """
 
 import logging
@@ -20,7 +20,7 @@ from benchmarks.table import Results, table
 from common.errors import UsageError, WorkError, run
 from common.files import whole_file, writable_folder
 from common.logs import start_logging
-from common.options import Parser, add_boolean, checked, folder_name, whole
+from common.options import Parser, add_boolean, checked, folder_name, positive, whole
 from models.device import cpu_threads
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ OURS = {
     for network in NETWORKS
     for precision in ("fp32", "bf16")
 }
-PEERS = ("anomalib", "AnomaVision")
+PEERS = {"padim": ("anomalib", "AnomaVision"), "patchcore": ("anomalib",)}
 DEMO = {"size": 900, "train": 200, "good": 24, "defective": 12}  # like a category of MVTec AD
 SINGLES = 32  # pictures scored one by one for the latencies
 BATCHES = 2  # batches for the throughputs
@@ -52,8 +52,15 @@ def parse_options():
     parser.add_argument(
         "--category", type=checked(folder_name), default="flange", help="its category"
     )
+    parser.add_argument("--method", choices=tuple(PEERS), default="padim", help="what is compared")
+    parser.add_argument(
+        "--coreset_ratio",
+        type=checked(positive),
+        default=0.1,
+        help="of patchcore, for all contenders; the peer's fit takes the square of it as long",
+    )
     parser.add_argument("--rounds", type=whole(1), default=5, help="measurements of each kind")
-    for name in PEERS:
+    for name in PEERS["padim"]:
         text = f"Python of {name}'s environment (default: {_default_python(name)}, if it exists)"
         parser.add_argument(f"--{name.lower()}", type=Path, metavar="PYTHON", help=text)
     parser.add_argument("--batch_size", type=whole(1), default=32, help="of the throughputs")
@@ -107,7 +114,7 @@ def _default_python(name: str) -> Path:
 def find_peers(options) -> dict[str, Path]:
     """The interpreter of each peer that exists; logs a line for each that does not."""
     found = {}
-    for name in PEERS:
+    for name in PEERS[options.method]:
         option = name.lower()
         named, default = getattr(options, name.lower()), _default_python(name)
         if named is not None and not named.is_file():
@@ -156,11 +163,14 @@ def start(options, pythons: dict, results: Results, stack: ExitStack) -> dict[st
     started = {}
     for name, (network, precision) in OURS.items():
         settings = {"threads": threads, "precision": precision, "model": NETWORKS[network]}
+        settings |= {"method": options.method, "settings": method_settings(options)}
         started[name] = Process(sys.executable, folder / "ours.py", settings, True)
         stack.enter_context(started[name])
     for name, python in pythons.items():
         settings = {"threads": threads, "workers": workers}
         settings["channels_last"] = options.peer_channels_last
+        if options.method != "padim":
+            settings |= {"method": options.method, **method_settings(options)}
         started[name] = Process(python, folder / f"peer_{name.lower()}.py", settings, False)
         stack.enter_context(started[name])
     for name, process in list(started.items()):
@@ -170,6 +180,11 @@ def start(options, pythons: dict, results: Results, stack: ExitStack) -> dict[st
             results.absent[name] = str(reason)
             del started[name]
     return started
+
+
+def method_settings(options) -> dict:
+    """Settings of the method that all contenders have."""
+    return {"coreset_ratio": options.coreset_ratio} if options.method == "patchcore" else {}
 
 
 def measure(options, processes: dict, train: Sequence, test: Sequence, results: Results) -> None:
@@ -230,10 +245,9 @@ def whole_processes(options, processes: dict, results: Results) -> None:
 def train_process(options, network: str, precision: str) -> float:
     """Seconds from the start of `python train.py …` to its end, with the model saved."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "train.py")]
-        command += [
-            part for key, value in NETWORKS[network].items() for part in (f"--{key}", value)
-        ]
+        command = [sys.executable, str(ROOT / "train.py"), "--method", options.method]
+        settings = NETWORKS[network] | method_settings(options)
+        command += [part for key, value in settings.items() for part in (f"--{key}", str(value))]
         command += ["--data_path", str(options.data_path), "--category", options.category]
         command += ["--save_path", folder, "--log_dir", folder]
         command += ["--precision", precision] if precision != "fp32" else []

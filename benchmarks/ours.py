@@ -12,6 +12,7 @@ from datasets.transforms import Transform
 from models import checkpoint
 from models.engine import Engine
 from models.factory import build_detector
+from models.methods import METHODS
 
 BATCH = 32  # the default of train.py
 
@@ -19,21 +20,21 @@ BATCH = 32  # the default of train.py
 class Contender:
     """`threads` compute and as many decode; NotImplementedError if `precision` is impossible.
 
-    `model` has settings of models.factory.plan that are not the defaults.
+    `model` has settings of models.factory.plan that are not the defaults, `settings` those of
+    `method`.
     """
 
-    def __init__(self, threads: int, precision: str, model: dict):
-        self.threads, self.precision, self.model = threads, precision, model
+    def __init__(self, threads: int, precision: str, model: dict, method: str, settings: dict):
+        self.threads, self.precision = threads, precision
+        self.model = model | {"method": method, "settings": METHODS[method].settings(**settings)}
         self.detector = None
         try:
             record = self._build().record
         except UsageError as error:
             raise NotImplementedError(str(error)) from error
         self.transform = Transform(record.preprocessing)
-        self.about = (
-            f"Paddle {paddle.__version__}, {record.features.backbone}; deployed: graph and float16 "
-            "distribution"
-        )
+        name = f"Paddle {paddle.__version__}, {method}, {record.features.backbone}"
+        self.about = f"{name}; deployed: graph and float16 distribution"
 
     def _build(self):
         engine = Engine(device="cpu", precision=self.precision, threads=self.threads)

@@ -67,6 +67,7 @@ def main() -> None:
     category = mvtec.open_category(options.data_path, options.category)
     backbone = backbone_from(options)
     detector = build_detector(
+        method=options.method,
         backbone=backbone,
         pretrained_backbone=options.pretrained_backbone,
         settings=settings_from(options),

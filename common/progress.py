@@ -12,10 +12,12 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 5.0
 
 
-def progress(batches: Iterable[T], total: int, what: str, size=len) -> Iterator[T]:
+def progress(
+    batches: Iterable[T], total: int, what: str, size=len, unit: str = "pictures"
+) -> Iterator[T]:
     """Yield `batches`; show how many of `total` pictures are done, the speed and the time left.
 
-    `size(batch)` is the number of pictures in a batch.
+    `size(batch)` is the number of pictures in a batch, or of what else `unit` names.
     """
     from tqdm import tqdm
 
@@ -24,11 +26,11 @@ def progress(batches: Iterable[T], total: int, what: str, size=len) -> Iterator[
 
     def tell(at_end: bool = False):
         speed = done / (time.perf_counter() - start)
-        line = "%s: %d/%d pictures, %.1f pictures/s, %.0f s left"
+        line = f"%s: %d/%d {unit}, %.1f {unit}/s, %.0f s left"
         left = 0 if at_end else (total - done) / speed
         logger.info(line, what, done, total, speed, left, extra={"progress": True})
 
-    with tqdm(total=total, desc=what, unit=" pictures", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=total, desc=what, unit=f" {unit}", disable=not sys.stderr.isatty()) as bar:
         for batch in batches:
             yield batch
             done += size(batch)

@@ -35,9 +35,10 @@ def require_memory(
     }
     need, there = sum(needs.values()), total_memory()
     if there is not None and need > USABLE * there:
+        smaller = ", ".join(("dims", "layers", *METHODS[method].smaller))
         parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in needs.items())
         raise UsageError(
             f"pictures of {size[0]}x{size[1]} need {need / 1e9:.1f} GB of memory ({parts}), but "
             f"this machine has {there / 1e9:.1f} GB; reduce the picture size (img_size), the "
-            "batch size (batch_size), or the number of channels (dims, layers)"
+            f"batch size (batch_size), or the model ({smaller})"
         )

@@ -13,6 +13,7 @@ LARGEST_EPSILON = 1e12  # of what float32 computes with
 EPSILON = 0.01  # Defard et al. 2020, for features of a residual network
 # The features of an EfficientNet-Lite have 10 to 100 times the variance (docs/backbones.md).
 LITE_EPSILON = 0.5
+CORESET_RATIO = 0.1  # Roth et al. 2022, section 4.2: as accurate as all patches
 GAUSSIANS = ("auto", "joint", "multiscale")
 MULTISCALE_GRIDS = 3
 
@@ -86,6 +87,35 @@ class PaDiMSettings(Settings):
 
 
 @dataclass(frozen=True)
+class PatchCoreSettings(Settings):
+    """Raises ValueError if a value makes no sense.
+
+    coreset_ratio : share of the training patches that the bank keeps
+    """
+
+    coreset_ratio: float = setting(
+        CORESET_RATIO, "share of the training patches that are kept, above 0 and at most 1"
+    )
+
+    def __post_init__(self):
+        if not 0 < self.coreset_ratio <= 1:
+            raise ValueError(
+                f"coreset_ratio {self.coreset_ratio}: expected a number above 0, at most 1"
+            )
+
+
+def middle_layers(backbone: str) -> tuple[str, ...]:
+    """Layers at 1/8 and 1/16 of the picture's side (Roth et al. 2022, section 4.2).
+
+    Of an EfficientNet-Lite only the last block at 1/8: deeper ones have larger variances, so that
+    they would decide most distances (docs/methods.md has the measurements).
+    """
+    if backbone in catalogue.RESIDUAL:
+        return catalogue.RESIDUAL_LAYERS[1:3]
+    return catalogue.preset(backbone, "last", (2,) if backbone in catalogue.LITE else (2, 4))
+
+
+@dataclass(frozen=True)
 class Method:
     """The module of a method's head, and the defaults of the method.
 
@@ -93,6 +123,7 @@ class Method:
     settings : subclass of Settings; its fields have defaults
     layers, dims : backbone → default layers, default number of channels (None: all)
     patch_size : default side of the neighbourhood that each map is averaged over
+    smaller : settings of the method that make a model smaller, for the message of one too large
     """
 
     module: str
@@ -101,10 +132,22 @@ class Method:
     layers: Callable[[str], tuple[str, ...]] = catalogue.default_layers
     dims: Callable[[str], int | None] = catalogue.default_dims
     patch_size: int = 1
+    smaller: tuple[str, ...] = ()
 
     def head_class(self) -> type:
         return getattr(importlib.import_module(self.module), self.head)
 
 
 DEFAULT_METHOD = "padim"
-METHODS = {"padim": Method("models.heads.padim", "PaDiMHead", PaDiMSettings)}
+METHODS = {
+    "padim": Method("models.heads.padim", "PaDiMHead", PaDiMSettings),
+    "patchcore": Method(
+        "models.heads.patchcore",
+        "PatchCoreHead",
+        PatchCoreSettings,
+        layers=middle_layers,
+        dims=lambda backbone: None,
+        patch_size=3,
+        smaller=("coreset_ratio",),
+    ),
+}

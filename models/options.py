@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from common.options import add_boolean, checked, number, whole
 from models.backbones.catalogue import BACKBONES, DEFAULT, PATCH_SIZES, REDUCTIONS, parse_layers
 from models.device import PRECISIONS, parse_device
 from models.engine import Engine
-from models.methods import DEFAULT_METHOD, METHODS
+from models.methods import DEFAULT_METHOD, METHODS, Method
 
 DISTRIBUTION_DTYPES = ("float32", "float16")
+EXAMPLES = (DEFAULT, "efficientnet_b0", "resnet18", "wide_resnet50_2")  # whose defaults help names
 DEPTHS = {int(name[6:]): name for name in BACKBONES if name.startswith("resnet")}
 
 
@@ -35,16 +37,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--layers",
         help="layers that form the features, separated by commas; for an EfficientNet: block "
-        "numbers, <block>.expand, <block>.depthwise, or first, middle, last (default: the first "
-        "blocks of 3 stages of an EfficientNet-Lite, block4,block6,block12 for "
-        "efficientnet_lite0; last for another EfficientNet; layer1,layer2,layer3 for a residual "
-        "network)",
+        "numbers, <block>.expand, <block>.depthwise, or first, middle, last "
+        f"({_of_each_method(_layers)})",
     )
     group.add_argument(
         "--dims",
         type=whole(1),
-        help="number of channels to keep (default: all for an EfficientNet, 100 for resnet18 and "
-        "resnet34, 550 for wide networks, 300 for other residual networks)",
+        help=f"number of channels to keep ({_of_each_method(_dims)})",
     )
     group.add_argument(
         "--reduction",
@@ -59,7 +58,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--patch_size",
         type=int,
         choices=PATCH_SIZES,
-        help=f"average each feature map over so many × so many neighbours ({_of_each_method()})",
+        help="average each feature map over so many × so many neighbours "
+        f"({_of_each_method(_patch_size)})",
     )
     add_engine_options(group)
 
@@ -128,8 +128,20 @@ def _add_settings(group) -> None:
             group.add_argument(f"--{name}", type=convert, choices=choices or None, help=help)
 
 
-def _of_each_method() -> str:
-    return "default: " + ", ".join(f"{row.patch_size} for {name}" for name, row in METHODS.items())
+def _of_each_method(default: Callable[[Method], str]) -> str:
+    return "default: " + "; ".join(f"{default(row)} for {name}" for name, row in METHODS.items())
+
+
+def _layers(row: Method) -> str:
+    return ", ".join(f"{','.join(row.layers(name))} of {name}" for name in EXAMPLES)
+
+
+def _dims(row: Method) -> str:
+    return ", ".join(f"{row.dims(name) or 'all'} of {name}" for name in EXAMPLES)
+
+
+def _patch_size(row: Method) -> str:
+    return str(row.patch_size)
 
 
 def _described(method: str, setting: dataclasses.Field) -> str:

@@ -194,15 +194,18 @@ def test_the_report_has_a_table_of_each_of_our_networks():
 def test_a_peer_that_is_not_there_is_left_out_and_named(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.INFO)
-    options = SimpleNamespace(anomalib=Path(sys.executable), anomavision=None)
+    options = SimpleNamespace(method="padim", anomalib=Path(sys.executable), anomavision=None)
     assert bench.find_peers(options) == {"anomalib": options.anomalib}
     assert [record.getMessage() for record in caplog.records] == [
         "AnomaVision is left out: no .venv-anomavision/bin/python; give another with --anomavision"
     ]
+    options.method = "patchcore"
+    assert bench.find_peers(options) == {"anomalib": options.anomalib}
+    assert len(caplog.records) == 1  # AnomaVision does not have this method
 
 
 def test_an_interpreter_that_was_named_must_be_there(tmp_path):
-    options = SimpleNamespace(anomalib=tmp_path / "python", anomavision=None)
+    options = SimpleNamespace(method="padim", anomalib=tmp_path / "python", anomavision=None)
     with pytest.raises(UsageError, match="python: no such file") as caught:
         bench.find_peers(options)
     assert caught.value.setting == "anomalib"

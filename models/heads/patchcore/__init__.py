@@ -1,0 +1,148 @@
+"""PatchCore: distances from a bank of normal patches (Roth et al. 2022, arXiv 2106.08265)."""
+
+import numpy as np
+
+from common.errors import UsageError, WorkError
+from models.heads import Maps, Stages
+from models.heads.patchcore.coreset import DIMS
+from models.heads.patchcore.learned import Learned
+from models.heads.patchcore.patches import Patches
+from models.heads.patchcore.search import Search
+
+NEIGHBOURS = 9  # b of equation 7
+SAMPLE = 2000  # training patches for `unit`
+
+
+class PatchCoreHead:
+    """Patch score: distance from the nearest entry of the bank (equation 6, for each patch).
+
+    Image score: the largest patch score, re-weighted (`weighted`, equation 7). The bank is a
+    coreset of the patches of all pictures (`models.heads.patchcore.coreset`). `settings`:
+    models.methods.PatchCoreSettings. See `models.heads.Head` for the methods.
+
+    Arrays: `bank` [M,D], in the order of choice; `pictures` int32 [M], the number of the training
+    picture of each entry, from 0 in the order of learning; `unit` float32 [1].
+    """
+
+    def __init__(self, settings, stages: Stages):
+        self.settings, self.n, self.unit = settings, 0, 1.0
+        self.patches = Patches(stages)
+        self.learned = Learned(self.patches.dims, settings.coreset_ratio)
+        self.search: Search | None = None
+
+    @staticmethod
+    def memory(settings, stages: Stages, pictures: int) -> int:
+        (h, w), dims = stages[0][1], sum(channels for channels, _ in stages)
+        seen = pictures * h * w
+        stored = Learned.most(seen, dims, settings.coreset_ratio)
+        entries = int(settings.coreset_ratio * seen) + 1
+        # Beside the patches: three copies of the projected ones while choosing; then of the bank
+        # itself, the turned bank, two factors of the search, and a copy for saving.
+        return 4 * (stored * (dims + 3 * (DIMS + 2)) + 5 * entries * (dims + 1))
+
+    def update(self, maps: Maps) -> None:
+        self._require_open()
+        b, (h, w) = len(maps[0]), self.patches.grid
+        self.learned.add(self.patches(maps), np.repeat(np.arange(self.n, self.n + b), h * w))
+        self.n += b
+
+    def merge(self, other: "PatchCoreHead") -> None:
+        self._require_open()
+        other._require_open()
+        if (self.patches.grid, self.patches.dims) != (other.patches.grid, other.patches.dims):
+            raise ValueError("the patches are of maps of other shapes")
+        self.learned.merge(other.learned, self.n)
+        self.n += other.n
+
+    def finish(self) -> None:
+        self._require_open()
+        if self.n < 2:
+            raise UsageError(f"training needs at least 2 good pictures, found {self.n}")
+        self.search = Search(*self.learned.coreset())
+        # The distances of training patches from what other pictures have.
+        distances, _ = self.search.nearest(*self.learned.sample(SAMPLE))
+        usual = distances[np.isfinite(distances) & (distances > 0)]
+        self.unit = float(np.median(usual)) if len(usual) else 1.0  # no two patches differ
+        self.learned = None  # frees memory
+
+    def _require_open(self) -> None:
+        if self.search is not None:
+            raise ValueError("the bank is complete: it cannot learn any more")
+
+    def score(self, maps: Maps) -> tuple[np.ndarray | None, np.ndarray]:
+        return self._scores(maps, None)
+
+    def leave_one_out(self, maps: Maps, first: int = 0) -> tuple[np.ndarray | None, np.ndarray]:
+        """The bank without the entries of the picture, not the bank that training without it would
+        give. inf if no other picture has entries."""
+        return self._scores(maps, np.arange(first, first + len(maps[0])))
+
+    def _scores(self, maps: Maps, without) -> tuple[np.ndarray, np.ndarray]:
+        """`without`: int [B], pictures whose entries are left out, or None."""
+        b, (h, w) = len(maps[0]), self.patches.grid
+        queries = self.patches(maps)
+        own = None if without is None else np.repeat(without, h * w)
+        distances, entries = self.search.nearest(queries, own)
+        worst = distances.reshape(b, -1).argmax(axis=1) + np.arange(b) * h * w
+        image = np.empty(b, np.float32)
+        for i, patch in enumerate(worst):
+            left_out = None if without is None else without[i]
+            if np.isfinite(distances[patch]):
+                near = self.search.neighbours(entries[patch], NEIGHBOURS, left_out)
+                others = np.linalg.norm(queries[patch] - self.search.bank[near], axis=1)
+                image[i] = weighted(distances[patch], others)
+            else:
+                image[i] = np.inf
+        return image, distances.reshape(b, h, w)
+
+    def arrays(self, dtype: str = "float32") -> dict[str, np.ndarray]:
+        with np.errstate(over="ignore"):
+            bank = self.search.bank.astype(dtype)
+        if not np.isfinite(bank).all():
+            raise WorkError(f"the features are too large for {dtype}; use float32")
+        pictures, unit = self.search.pictures, np.array([self.unit], np.float32)
+        return {"bank": bank, "pictures": pictures, "unit": unit}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict, settings, stages: Stages, n: int) -> "PatchCoreHead":
+        head = cls(settings, stages)
+        bank, pictures, unit = (arrays[name] for name in ("bank", "pictures", "unit"))
+        head._require_shapes(bank, pictures, n)
+        if unit.shape != (1,) or unit.dtype.kind != "f" or not unit[0] > 0:
+            raise ValueError(f"unit is {unit}, expected one number above 0")
+        head.n, head.unit, head.learned = n, float(unit[0]), None
+        head.search = Search(bank.astype(np.float32), pictures)
+        return head
+
+    def _require_shapes(self, bank: np.ndarray, pictures: np.ndarray, n: int) -> None:
+        """ValueError if these are not arrays of a bank of `n` pictures."""
+        dims, (h, w) = self.patches.dims, self.patches.grid
+        right = bank.ndim == 2 and bank.shape[1] == dims and 1 <= len(bank) <= n * h * w
+        if not right or bank.dtype.kind != "f":
+            raise ValueError(f"bank is {bank.dtype} {bank.shape}, expected float [M,{dims}]")
+        if pictures.shape != (len(bank),) or pictures.dtype != np.int32:
+            raise ValueError(
+                f"pictures is {pictures.dtype} {pictures.shape}, expected int32 [{len(bank)}]"
+            )
+        if pictures.min() < 0 or pictures.max() >= n:
+            raise ValueError(f"pictures: expected numbers from 0 to {n - 1}")
+
+    def layer(self):
+        from models.heads.patchcore.layer import BankScores
+
+        return BankScores(self.patches, self.search.bank, NEIGHBOURS)
+
+
+def weighted(largest: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Equation 7: (1 − exp(s*) / Σ exp(d)) · s*.
+
+    largest : s*, distance of the worst patch from the nearest entry m*
+    others : distances d [≤ b] of that patch from the b nearest entries to m*, m* among them
+
+    All exponents are reduced by the largest one, so that no power overflows. Where the bank has one
+    entry only, there is nothing to compare with, and the score is s*.
+    """
+    if len(others) == 1:
+        return largest
+    top = others.max()
+    return (1 - np.exp(largest - top) / np.exp(others - top).sum()) * largest

@@ -1,0 +1,105 @@
+"""The patches learned so far, and their reduction to a coreset within bounds of memory."""
+
+import logging
+
+import numpy as np
+
+from common.errors import WorkError
+from common.progress import progress
+from models.heads.patchcore.coreset import choices, projection, whole
+
+logger = logging.getLogger(__name__)
+
+# Bytes of patches above which they are reduced while more are learned. The selection takes time
+# proportional to the square of their number.
+BUDGET = 2**30
+# Such a reduction keeps so many times the patches of the final bank: the last one chooses again.
+SPARE = 2
+
+
+class Learned:
+    """Patches float32 [·,D] of good pictures, each with the number of its picture.
+
+    Attributes
+    ----------
+    seen : int, number of all patches, also of those that a reduction left out
+    patches : list of float32 [·,D]
+    pictures : list of int32 [·], the numbers of their pictures
+    """
+
+    def __init__(self, dims: int, ratio: float, budget: int = BUDGET):
+        self.dims, self.ratio, self.budget = dims, ratio, budget
+        self.seen, self.patches, self.pictures = 0, [], []
+        self.limit = budget  # bytes; grows with what the last reduction kept
+
+    @staticmethod
+    def most(seen: int, dims: int, ratio: float, budget: int = BUDGET) -> int:
+        """The largest number of patches that are kept at the same time, of `seen` patches."""
+        return min(seen, max(budget // (4 * dims), int(2 * SPARE * ratio * seen)))
+
+    def add(self, patches: np.ndarray, pictures: np.ndarray) -> None:
+        self._append(patches, pictures)
+        self.seen += len(patches)
+        self._fit()
+
+    def merge(self, other: "Learned", first: int) -> None:
+        """Add those of `other`, whose pictures get numbers from `first` on."""
+        for patches, pictures in zip(other.patches, other.pictures, strict=True):
+            self._append(patches, pictures + np.int32(first))
+        self.seen += other.seen
+        self._fit()
+
+    def coreset(self) -> tuple[np.ndarray, np.ndarray]:
+        """The bank float32 [M,D], M = ratio · seen, and the picture of each entry, int32 [M].
+
+        Fewer entries if patches are equal. WorkError if values are not finite.
+        """
+        return self._reduced(max(1, int(self.ratio * self.seen)), "coreset")
+
+    def sample(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """About `count` of the patches, evenly spread, and the numbers of their pictures."""
+        total = sum(map(len, self.patches))
+        return self._gathered(np.arange(0, total, max(1, total // count)))
+
+    def _append(self, patches: np.ndarray, pictures: np.ndarray) -> None:
+        self.patches.append(patches)
+        self.pictures.append(np.asarray(pictures, np.int32))
+
+    def _fit(self) -> None:
+        """Reduce the patches if they have more than `limit` bytes."""
+        stored, keep = sum(map(len, self.patches)), int(SPARE * self.ratio * self.seen)
+        if 4 * self.dims * stored <= self.limit or keep >= stored:
+            return
+        logger.info(
+            "%d patches need more than %.2f GB: they are reduced to %d while more are learned, "
+            "and the bank is a coreset of these coresets",
+            *(stored, self.limit / 1e9, keep),
+        )
+        kept = self._reduced(max(1, keep), "coreset of a part")
+        self.patches, self.pictures = [kept[0]], [kept[1]]
+        self.limit = max(self.budget, 2 * kept[0].nbytes)
+
+    def _reduced(self, count: int, what: str) -> tuple[np.ndarray, np.ndarray]:
+        """Greedy k-centre selection of `count` patches; WorkError if values are not finite."""
+        directions = projection(self.dims)
+        with np.errstate(invalid="ignore", over="ignore"):
+            projected = np.concatenate([patches @ directions for patches in self.patches])
+        if not np.isfinite(projected).all():
+            raise WorkError("the features contain values that are not finite, or too large")
+        found: list[int] = []
+        for new in progress(choices(whole(projected), count), count, what, unit="patches"):
+            found += new
+        if len(found) < count:
+            logger.info("%s: only %d patches differ", what, len(found))
+        return self._gathered(np.array(found, np.int64))
+
+    def _gathered(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of the patches and picture numbers at `indices` of all blocks."""
+        patches = np.empty((len(indices), self.dims), np.float32)
+        pictures, start = np.empty(len(indices), np.int32), 0
+        for block, numbers in zip(self.patches, self.pictures, strict=True):
+            here = np.flatnonzero((indices >= start) & (indices < start + len(block)))
+            patches[here] = block[indices[here] - start]
+            pictures[here] = numbers[indices[here] - start]
+            start += len(block)
+        return patches, pictures

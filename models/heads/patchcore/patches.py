@@ -1,0 +1,55 @@
+"""Stage maps → patches: coarser maps bilinear on the finest grid, channels concatenated."""
+
+import numpy as np
+
+from models.grids import Grid
+from models.heads import Maps, Stages
+
+
+class Patches:
+    """Stage maps float32 [B,c,h,w], finest first → patches float32 [B·h·w,D] of the finest grid.
+
+    The positions of a picture follow each other row by row (Roth et al. 2022, section 3.1).
+
+    Attributes
+    ----------
+    grid : (h,w) of the finest map
+    dims : D, the channels of all maps
+    matrices : index of a coarser map → (rows [h,h'], columns [w',w]) that upsample it
+    """
+
+    def __init__(self, stages: Stages):
+        self.grid: Grid = tuple(stages[0][1])
+        self.dims = sum(channels for channels, _ in stages)
+        self.matrices = {
+            i: (bilinear(grid[0], self.grid[0]), bilinear(grid[1], self.grid[1]).T.copy())
+            for i, (_, grid) in enumerate(stages)
+            if tuple(grid) != self.grid
+        }
+
+    def __call__(self, maps: Maps) -> np.ndarray:
+        b, (h, w) = len(maps[0]), self.grid
+        out, start = np.empty((b, h * w, self.dims), np.float32), 0
+        for i, stage in enumerate(maps):
+            if i in self.matrices:
+                rows, columns = self.matrices[i]
+                stage = rows @ (stage @ columns)
+            channels = stage.shape[1]
+            flat = stage.reshape(b, channels, h * w).transpose(0, 2, 1)
+            out[:, :, start : start + channels] = flat
+            start += channels
+        return out.reshape(b * h * w, self.dims)
+
+
+def bilinear(source: int, target: int) -> np.ndarray:
+    """The matrix float32 [target,source] of bilinear upsampling along one axis.
+
+    Centres of pixels stay at centres of pixels (align_corners=False).
+    """
+    centres = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.minimum(centres.astype(int), max(source - 2, 0))
+    part = centres - low
+    matrix = np.zeros((target, source))
+    matrix[np.arange(target), low] = 1 - part
+    matrix[np.arange(target), np.minimum(low + 1, source - 1)] += part
+    return matrix.astype(np.float32)

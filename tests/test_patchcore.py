@@ -1,0 +1,368 @@
+"""PatchCore against the paper's equations in float64 (Roth et al. 2022, arXiv 2106.08265)."""
+
+import logging
+import tracemalloc
+
+import numpy as np
+import paddle
+import pytest
+
+from common.errors import UsageError, WorkError
+from models.deployed import GRAPHS
+from models.factory import plan
+from models.heads.patchcore import PatchCoreHead, coreset, layer, weighted
+from models.heads.patchcore.coreset import choices, projection, whole
+from models.heads.patchcore.learned import Learned
+from models.heads.patchcore.search import Search
+from models.methods import METHODS, PatchCoreSettings
+from tests.conftest import NO_GRAPH, WEIGHTS, call, fails
+
+STAGES = [(3, (8, 8)), (5, (4, 4))]
+ODD = [(2, (7, 5)), (3, (4, 3)), (4, (4, 3))]
+EACH = pytest.mark.parametrize("stages", [STAGES, ODD])
+
+
+def maps(stages, n=12, seed=0):
+    rng = np.random.default_rng(seed)
+    return [(10 + 3 * rng.standard_normal((n, c, *g))).astype(np.float32) for c, g in stages]
+
+
+def head_of(stages, drawn, ratio=0.3) -> PatchCoreHead:
+    head = PatchCoreHead(PatchCoreSettings(ratio), stages)
+    head.update([stage[:7] for stage in drawn])
+    head.update([stage[7:] for stage in drawn])
+    head.finish()
+    return head
+
+
+def patches(stages, x):
+    """Patches float64 [B,h·w,D]; Paddle upsamples."""
+    h, w = stages[0][1]
+    up = {"size": (h, w), "mode": "bilinear", "align_corners": False}
+    tensors = [paddle.to_tensor(stage.astype(np.float64)) for stage in x]
+    joined = np.concatenate([paddle.nn.functional.interpolate(t, **up).numpy() for t in tensors], 1)
+    return joined.reshape(len(joined), -1, h * w).transpose(0, 2, 1)
+
+
+def expected(bank, x, grid):
+    """Equations 6 (for each patch) and 7, as written: image [B] and patch scores [B,h,w]."""
+    image, found = [], []
+    for picture in x:
+        all_distances = np.linalg.norm(picture[:, None] - bank, axis=2)
+        distances, nearest = all_distances.min(axis=1), all_distances.argmin(axis=1)
+        worst = distances.argmax()
+        around = np.linalg.norm(bank - bank[nearest[worst]], axis=1).argsort()[:9]
+        others = np.exp(all_distances[worst, around])
+        image.append((1 - np.exp(distances[worst]) / others.sum()) * distances[worst])
+        found.append(distances.reshape(grid))
+    return np.array(image), np.array(found)
+
+
+@EACH
+def test_scores_follow_the_equations(stages):
+    drawn, others = maps(stages), maps(stages, 5, seed=1)
+    head = head_of(stages, drawn)
+    right = expected(head.search.bank.astype(float), patches(stages, others), stages[0][1])
+    for found, wanted in zip(head.score(others), right, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_the_bank_has_patches_of_the_pictures_that_it_names():
+    drawn = maps(STAGES)
+    head, there = head_of(STAGES, drawn), patches(STAGES, drawn)
+    assert head.n == 12 and len(head.search.bank) == int(0.3 * 12 * 64)
+    for entry, picture in zip(head.search.bank, head.search.pictures, strict=True):
+        assert np.abs(there[picture] - entry).max(axis=1).min() < 1e-4
+    all_kept = head_of(STAGES, drawn, ratio=1)
+    np.testing.assert_allclose(all_kept.score(drawn)[1], 0, atol=1e-6)
+
+
+def naive(points, count):
+    """Algorithm 1 as written, in whole numbers."""
+    points = points.astype(np.int64)
+    chosen = [int((points**2).sum(axis=1).argmax())]
+    nearest = ((points - points[chosen[0]]) ** 2).sum(axis=1)
+    while len(chosen) < count and nearest.max() > 0:
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
+    return chosen
+
+
+@pytest.mark.parametrize("kind", ["normal", "with equal distances"])
+def test_the_coreset_is_the_naive_greedy_choice(kind, monkeypatch):
+    rng = np.random.default_rng(2)
+    if kind == "normal":
+        points = whole(rng.standard_normal((2000, 200), np.float32) @ projection(200))
+    else:
+        points = rng.integers(0, 3, (2000, 5)).astype(np.float32)
+    right = naive(points, 300)
+    for candidates, rows, centres in ((1, 64, 8), (7, 1000, 3), (256, 333, 100), (2048, 5000, 999)):
+        monkeypatch.setattr(coreset, "ROWS", rows)
+        monkeypatch.setattr(coreset, "CENTRES", centres)
+        assert sum(choices(points, 300, candidates), []) == right
+    assert len(right) == (300 if kind == "normal" else len(np.unique(points, axis=0)))
+
+
+def test_rounded_patches_are_exact_in_float32_and_close_to_the_projected_ones():
+    rng = np.random.default_rng(3)
+    projected = rng.standard_normal((500, 128), np.float32) * rng.uniform(1, 50, 128) + 1e3
+    points = whole(projected.astype(np.float32))
+    assert (points == np.rint(points)).all()
+    squared = ((points[:, None].astype(np.int64) - points.astype(np.int64)) ** 2).sum(axis=2)
+    assert squared.max() <= 2**24
+    centred = projected - projected.mean(axis=0)
+    scale = np.linalg.norm(points, axis=1).max() / np.linalg.norm(centred, axis=1).max()
+    np.testing.assert_allclose(points, centred * scale, atol=3)
+
+
+@pytest.mark.parametrize("spread", ["few directions", "all directions", "clusters"])
+def test_the_search_finds_what_all_distances_find(spread):
+    """In few directions the bounds decide; in all directions they leave many candidates."""
+    rng, dims = np.random.default_rng(4), 150
+    scales = {"few directions": np.geomspace(10, 0.01, dims), "clusters": 0.01}.get(spread, 1.0)
+    centres = rng.standard_normal((20, dims)) if spread == "clusters" else np.zeros((20, dims))
+    x = (centres[np.arange(1200) % 20] + scales * rng.standard_normal((1200, dims)) + 5).astype("f")
+    bank, queries, own = x[:1000], x[1000:], rng.integers(0, 4, 200)
+    pictures = rng.integers(0, 4, 1000).astype(np.int32)
+    search = Search(bank, pictures)
+    distances = np.linalg.norm(queries[:, None].astype(float) - bank, axis=2)
+    for without in (None, own):
+        if without is not None:
+            distances[without[:, None] == pictures] = np.inf
+        found, entries = search.nearest(queries, without)
+        np.testing.assert_allclose(found, distances.min(axis=1), rtol=1e-5)
+        np.testing.assert_array_equal(entries, distances.argmin(axis=1))
+    between = np.linalg.norm(bank[:30, None].astype(float) - bank, axis=2)
+    for entry in range(30):
+        right = between[entry].argsort()[:9]
+        np.testing.assert_array_equal(search.neighbours(entry, 9), right)
+        own_left_out = [i for i in between[entry].argsort() if pictures[i] != 2][:9]
+        np.testing.assert_array_equal(search.neighbours(entry, 9, 2), own_left_out)
+
+
+def test_the_weight_bears_distances_that_float32_has_no_power_of():
+    others = np.array([500, 501, 500, 500.5], np.float32)
+    e = np.exp(others.astype(float) - 500)
+    assert weighted(np.float32(500), others) == pytest.approx((1 - 1 / e.sum()) * 500, rel=1e-5)
+    assert weighted(np.float32(500), others[:1]) == 500
+
+
+def test_leaving_a_picture_out_leaves_its_entries_out():
+    drawn = maps(STAGES)
+    head, grid = head_of(STAGES, drawn), STAGES[0][1]
+    image, found = head.leave_one_out([stage[4:8] for stage in drawn], first=4)
+    for i in range(4, 8):
+        rest = head.search.bank[head.search.pictures != i].astype(float)
+        right = expected(rest, patches(STAGES, drawn)[i : i + 1], grid)
+        np.testing.assert_allclose(image[i - 4], right[0][0], rtol=1e-5)
+        np.testing.assert_allclose(found[i - 4], right[1][0], rtol=1e-5)
+    assert 0.5 < head.unit / np.median(found) < 2
+
+
+def test_merged_heads_are_one_that_saw_all():
+    drawn = maps(STAGES)
+    first, second = (PatchCoreHead(PatchCoreSettings(0.3), STAGES) for _ in range(2))
+    first.update([stage[:7] for stage in drawn])
+    second.update([stage[7:] for stage in drawn])
+    first.merge(second)
+    first.finish()
+    for name, array in head_of(STAGES, drawn).arrays().items():
+        np.testing.assert_array_equal(first.arrays()[name], array)
+    with pytest.raises(ValueError, match="cannot learn any more"):
+        first.update(drawn)
+    with pytest.raises(ValueError, match="maps of other shapes"):
+        PatchCoreHead(PatchCoreSettings(), ODD).merge(second)
+
+
+def test_above_the_budget_the_bank_is_a_coreset_of_coresets(caplog):
+    caplog.set_level(logging.INFO)
+    rng, dims, ratio = np.random.default_rng(5), 6, 0.1
+    learned = Learned(dims, ratio, budget=4 * dims * 500)
+    every = rng.standard_normal((40, 100, dims), np.float32)
+    for i, block in enumerate(every):
+        learned.add(block, np.full(100, i))
+        stored = sum(map(len, learned.patches))
+        assert stored <= Learned.most(learned.seen, dims, ratio, learned.budget)
+    assert "a coreset of these coresets" in caplog.text
+    bank, pictures = learned.coreset()
+    assert len(bank) == 400
+    assert all((every[i] == entry).all(axis=1).any() for entry, i in zip(bank, pictures))  # noqa: B905
+    # Nearly as good a cover as that of a coreset of all patches.
+    whole_set = Learned(dims, ratio)
+    for i, block in enumerate(every):
+        whole_set.add(block, np.full(100, i))
+    radii = [
+        Search(entries, numbers).nearest(every.reshape(-1, dims))[0].max()
+        for entries, numbers in ((bank, pictures), whole_set.coreset())
+    ]
+    assert radii[0] < 1.3 * radii[1]
+
+
+@EACH
+@pytest.mark.parametrize("entries", [4096, 50])
+def test_the_layer_computes_the_same(stages, entries, monkeypatch):
+    monkeypatch.setattr(layer, "ENTRIES", entries)
+    drawn, others = maps(stages), maps(stages, 3, seed=2)
+    head = head_of(stages, drawn)
+    outputs = head.layer()([paddle.to_tensor(stage) for stage in others])
+    for found, right in zip(outputs, head.score(others), strict=True):
+        np.testing.assert_allclose(found.numpy(), right, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_a_bank_may_have_fewer_entries_than_neighbours(kept):
+    head = head_of(STAGES, maps(STAGES), ratio=kept / (12 * 64) + 1e-9)
+    assert len(head.search.bank) == kept
+    others = maps(STAGES, 3, seed=2)
+    outputs = head.layer()([paddle.to_tensor(stage) for stage in others])
+    for found, right in zip(outputs, head.score(others), strict=True):
+        np.testing.assert_allclose(found.numpy(), right, rtol=1e-4)
+    image, _ = head.leave_one_out(maps(STAGES))
+    assert np.isinf(image).any() == (kept == 1)
+
+
+def test_a_picture_has_the_same_score_alone_and_in_a_batch():
+    head, others = head_of(STAGES, maps(STAGES)), maps(STAGES, 5, seed=3)
+    image, found = head.score(others)
+    for i in range(5):
+        alone = head.score([stage[i : i + 1] for stage in others])
+        np.testing.assert_allclose(alone[0][0], image[i], rtol=1e-6)
+        np.testing.assert_allclose(alone[1][0], found[i], rtol=1e-6)
+
+
+def test_a_head_comes_back_from_its_arrays():
+    drawn = maps(STAGES)
+    head = head_of(STAGES, drawn)
+    for dtype, tolerance in (("float32", 0), ("float16", 2e-2)):
+        arrays = head.arrays(dtype)
+        assert arrays["bank"].dtype == dtype
+        again = PatchCoreHead.from_arrays(arrays, head.settings, STAGES, head.n)
+        assert again.unit == pytest.approx(head.unit)
+        others = maps(STAGES, 3, seed=4)
+        for found, right in zip(again.score(others), head.score(others), strict=True):
+            np.testing.assert_allclose(found, right, rtol=tolerance)
+
+
+def test_arrays_that_do_not_match_are_refused():
+    head = head_of(STAGES, maps(STAGES))
+    right = head.arrays()
+    wrong = [
+        {"bank": right["bank"][:, 1:]},
+        {"bank": right["bank"].astype(np.int64)},
+        {"bank": np.zeros((12 * 64 + 1, 8), np.float32)},
+        {"bank": np.zeros((0, 8), np.float32), "pictures": right["pictures"][:0]},
+        {"pictures": right["pictures"][1:]},
+        {"pictures": right["pictures"] + np.int32(12)},
+        {"unit": np.zeros(1, np.float32)},
+    ]
+    for change in wrong:
+        with pytest.raises(ValueError, match="expected"):
+            PatchCoreHead.from_arrays(right | change, head.settings, STAGES, 12)
+
+
+def test_pictures_that_are_all_equal_make_a_model():
+    one = [stage.repeat(3, axis=0) for stage in maps(STAGES, 1)]
+    head = PatchCoreHead(PatchCoreSettings(1.0), STAGES)
+    head.update(one)
+    head.finish()
+    assert len(head.search.bank) <= 64 and head.unit > 0
+    np.testing.assert_allclose(head.score(one)[1], 0, atol=1e-5)
+
+
+def test_unusable_features_are_an_error():
+    head = PatchCoreHead(PatchCoreSettings(), STAGES)
+    head.update(maps(STAGES, 1))
+    with pytest.raises(UsageError, match="at least 2 good pictures, found 1"):
+        head.finish()
+    bad = maps(STAGES, 3)
+    bad[1][0, 0, 0, 0] = np.nan
+    head.update(bad)
+    with pytest.raises(WorkError, match="not finite"):
+        head.finish()
+    large = head_of(STAGES, [1e4 * stage for stage in maps(STAGES)])
+    with pytest.raises(WorkError, match="too large for float16; use float32"):
+        large.arrays("float16")
+
+
+def test_the_estimate_of_memory_is_true():
+    stages, settings = [(60, (28, 28)), (100, (14, 14))], PatchCoreSettings(0.2)
+    drawn = [maps(stages, 8, seed) for seed in range(4)]
+    small = PatchCoreHead(settings, STAGES)
+    small.update(maps(STAGES, 8))
+    small.finish()  # starts the threads
+    tracemalloc.start()
+    head = PatchCoreHead(settings, stages)
+    for batch in drawn:
+        head.update(batch)
+    head.finish()
+    head.arrays("float16")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    estimated = PatchCoreHead.memory(settings, stages, 32)
+    assert 0.4 * estimated < peak < 1.3 * estimated
+
+
+def test_a_bank_that_is_too_large_is_refused_with_the_remedy(monkeypatch):
+    with pytest.raises(UsageError, match=r"or the model \(dims, layers, coreset_ratio\)"):
+        plan("patchcore", pictures=10**9)
+    with pytest.raises(UsageError, match=r"or the model \(dims, layers\)"):
+        plan("padim", backbone="wide_resnet50_2", batch_size=10**9)
+    assert plan("patchcore", pictures=1000).patch_size == METHODS["patchcore"].patch_size == 3
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layers"),
+    [
+        ("resnet18", ("layer2", "layer3")),
+        ("efficientnet_lite0", ("block5",)),
+        ("efficientnet_b0", ("block5", "block11")),
+    ],
+)
+def test_the_defaults_of_the_method(backbone, layers):
+    planned = plan("patchcore", backbone=backbone)
+    assert (planned.layers, planned.reduction, planned.seed) == (layers, "none", None)
+    assert planned.settings == PatchCoreSettings(0.1)
+
+
+def test_a_ratio_out_of_range_is_refused(demo, tmp_path):
+    data = ("--data_path", demo, "--save_path", tmp_path, "--log_dir", tmp_path)
+    method = ("--method", "patchcore", "--coreset_ratio")
+    fails(call("train", *data, *method, "0"), 2, "coreset_ratio 0.0", "above 0")
+    fails(call("train", *data, *method, "1.5"), 2, "coreset_ratio 1.5", "at most 1")
+    fails(call("train", *data, "--coreset_ratio", "0.5"), 2, "--coreset_ratio", "padim")
+
+
+def scores(result) -> list[float]:
+    assert result.code == 0, result.err
+    return [float(line.split("\t")[1]) for line in result.lines]
+
+
+@pytest.mark.process
+def test_patchcore_runs_through_every_script(demo, tmp_path):
+    output, deployed, log = tmp_path / "output", tmp_path / "deployed", tmp_path / "flange.log"
+    data = ("--data_path", demo, "--category", "flange", "--save_path", output)
+    small = ("--resize", 64, "--img_size", 64, "--batch_size", 4, *WEIGHTS)
+    method = ("--method", "patchcore", "--coreset_ratio", "0.2")
+    trained = call("train", *data, *small, *method, "--val", "--log_dir", tmp_path)
+    assert trained.code == 0, trained.err
+    assert "coreset: 102/102 patches" in log.read_text()
+    validated = call("val", *data, "--save_picture", "False")
+    assert validated.lines[-2:] == trained.lines[-2:]
+
+    pictures, model = demo / "flange" / "test" / "rust", output / "flange"
+    batch = ("--batch_size", 2)
+    found = scores(call("predict", "--picture_path", pictures, "--model_path", model, *batch,
+                        "--no-save_picture"))  # fmt: skip
+    alone = call("predict", "--picture_path", pictures / "000.png", "--model_path", model,
+                 "--no-save_picture", *NO_GRAPH)  # fmt: skip
+    assert scores(alone) == pytest.approx(found[:1], rel=1e-5)
+    export = ("export_model", "--model_path", model, "--fused")
+    assert call(*export, "--save_dir", deployed).code == 0
+    onnx = call(*export, "--save_dir", tmp_path / "onnx", "--format", "onnx")
+    assert onnx.code == 0, onnx.err
+    for folder in (deployed, tmp_path / "onnx"):
+        inferred = call("infer", "-i", pictures, "--model_dir", folder)
+        assert scores(inferred) == pytest.approx(found, rel=1e-4)
+        graph = next(path for path in folder.glob("fused.*") if path.suffix in GRAPHS)
+        fused = call("infer", "-i", pictures, "--model_file", graph, *batch)
+        assert scores(fused) == pytest.approx(found, rel=1e-4)
