@@ -15,6 +15,8 @@ EPSILON = 0.01  # Defard et al. 2020, for features of a residual network
 LITE_EPSILON = 0.5
 GAUSSIANS = ("auto", "joint", "multiscale")
 MULTISCALE_GRIDS = 3
+LARGEST_GALLERY = 10_000
+LARGEST_KAPPA = 1000
 
 
 def setting(default, help: str, choices: tuple = (), kind: type | None = None):
@@ -86,6 +88,28 @@ class PaDiMSettings(Settings):
 
 
 @dataclass(frozen=True)
+class SPADESettings(Settings):
+    """Raises ValueError if a value makes no sense.
+
+    gallery : K, number of training pictures that a picture is compared with
+    kappa : κ, number of nearest patches of these pictures whose distances are averaged
+    """
+
+    gallery: int = setting(
+        50,
+        "number of training pictures that a picture is compared with: those most similar to it, "
+        "or all if there are fewer",
+    )
+    kappa: int = setting(1, "number of nearest patches of the gallery that a patch score averages")
+
+    def __post_init__(self):
+        for name, largest in (("gallery", LARGEST_GALLERY), ("kappa", LARGEST_KAPPA)):
+            value = getattr(self, name)
+            if not 1 <= value <= largest:
+                raise ValueError(f"{name} {value}: expected a whole number from 1 to {largest}")
+
+
+@dataclass(frozen=True)
 class Method:
     """The module of a method's head, and the defaults of the method.
 
@@ -107,4 +131,13 @@ class Method:
 
 
 DEFAULT_METHOD = "padim"
-METHODS = {"padim": Method("models.heads.padim", "PaDiMHead", PaDiMSettings)}
+METHODS = {
+    "padim": Method("models.heads.padim", "PaDiMHead", PaDiMSettings),
+    "spade": Method(
+        "models.heads.spade",
+        "SPADEHead",
+        SPADESettings,
+        layers=catalogue.default_layers_and_last,
+        dims=lambda backbone: None,
+    ),
+}

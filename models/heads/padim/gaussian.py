@@ -10,21 +10,18 @@ The coarse terms are stored and computed once for all patches that share them. F
 d = 100 this takes 29 MB instead of 125 MB. With a single stage it is the usual Cholesky factor.
 
 All computations are batched over positions, in bands of rows. For larger batches, threads process
-the bands in parallel. BLAS is limited to one thread for the whole process: its threads would wait
-for each other at every small matrix, and would keep processors busy that the network needs.
+the bands in parallel (`models.parallel`).
 """
 
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
-from models.device import cpu_threads
 from models.grids import Grid, nearest
+from models.parallel import each, limit_blas
 
 logger = logging.getLogger(__name__)
 
@@ -209,14 +206,14 @@ class PatchGaussian:
 
     def _each_band(self, work: Callable[["Band"], None], columns: int) -> None:
         """Do `work` for all bands of about BAND_ELEMENTS, d × `columns` of them per position."""
-        _limit_blas()
+        limit_blas()
         elements = len(self.levels[-1].mean) * self.dims * columns
         count = max(1, elements // BAND_ELEMENTS)
         bands = _bands(tuple(level.grid for level in self.levels), count)
         if len(bands) == 1:
             work(bands[0])  # for so little work, threads would take longer
         else:
-            list(_pool().map(work, bands))
+            each(work, bands)
 
 
 @dataclass(frozen=True)
@@ -271,16 +268,6 @@ def _whitened(cross: np.ndarray, coarser: list[np.ndarray]) -> np.ndarray:
         cross[:, :, start:stop] = part
         start = stop
     return cross
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(cpu_threads(), thread_name_prefix="gaussian")
-
-
-@functools.cache
-def _limit_blas() -> None:
-    ThreadpoolController().limit(limits=1, user_api="blas")
 
 
 def invert_lower(factor: np.ndarray, base: int = 32) -> np.ndarray:
