@@ -49,8 +49,12 @@ class Head(Protocol):
     def score(self, maps: Maps) -> tuple[np.ndarray | None, np.ndarray]:
         """Image scores [B] and patch scores [B,h,w]; None: the maximum of the anomaly map."""
 
-    def leave_one_out(self, maps: Maps) -> tuple[np.ndarray | None, np.ndarray]:
-        """The scores of training pictures if each one were left out of training."""
+    def leave_one_out(self, maps: Maps, first: int = 0) -> tuple[np.ndarray | None, np.ndarray]:
+        """The scores of training pictures if each one were left out of training.
+
+        `first`: number of the first of them, in the order in which they were learned; those of a
+        merged head follow the own ones.
+        """
 
     def arrays(self, dtype: str = "float32") -> dict[str, np.ndarray]:
         """The arrays for a file; large arrays as `dtype` (float32 or float16)."""

@@ -74,7 +74,7 @@ class PaDiMHead:
     def score(self, maps: Maps) -> tuple[np.ndarray | None, np.ndarray]:
         return combined(self._distances(maps))
 
-    def leave_one_out(self, maps: Maps) -> tuple[np.ndarray | None, np.ndarray]:
+    def leave_one_out(self, maps: Maps, first: int = 0) -> tuple[np.ndarray | None, np.ndarray]:
         """Exact if the divisor stays n − 1 (Sherman and Morrison 1950); inf if only this picture
         varies in a direction."""
         n, found = float(self.n), []

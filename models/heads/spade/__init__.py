@@ -6,9 +6,10 @@ import numpy as np
 from common.errors import UsageError, WorkError
 from models.device import cpu_threads
 from models.heads import Maps, Stages
-from models.heads.spade.gallery import BLOCK_ELEMENTS, Level, levels, nearest_patches
+from models.heads.spade.gallery import BLOCK_ELEMENTS, levels, nearest_patches
 
 SAMPLE = 4  # training pictures from which a usual score is estimated
+RESOLUTION = 1e-6  # of squared distances in float32, as a share of the squared norms
 
 
 class SPADEHead:
@@ -108,7 +109,8 @@ class SPADEHead:
         distances[np.arange(len(some)), some] = np.inf
         patches = [level.gallery[some] for level in self.levels]
         usual = float(self._scores(distances, patches, self.n - 1)[1].mean())
-        if not usual > 0:
+        norms = sum(float(level.norms[some].mean()) for level in self.levels)
+        if not usual > RESOLUTION * norms:
             raise UsageError("the training pictures are all equal; training needs different ones")
         return usual
 
