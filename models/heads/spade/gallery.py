@@ -14,6 +14,7 @@ the mean of the training patches, which keeps rounding errors small.
 """
 
 import functools
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from models.grids import Grid, covering
 from models.heads import Maps, Stages
 from models.parallel import each
 
-BLOCK_ELEMENTS = 2**19  # of a block of distances, at most: 2 MB
+BLOCK_ELEMENTS = 2**18  # of a block of distances, at most: 1 MB
 
 
 @dataclass
@@ -115,6 +116,8 @@ class Query:
         for level, part in zip(levels, patches, strict=True):
             ones = np.ones((1, level.places), np.float32)
             self.factors.append(np.ascontiguousarray(np.concatenate([-2 * part, ones]).T))
+        self.groups = _groups(*self.grids[:2]) if len(levels) > 1 else _alone(self.grids[0])
+        self.rows = [self.factors[0][places] for places, _ in self.groups]
         squares = [np.einsum("cp,cp->p", part, part) for part in patches]
         self.norms = squares[-1]
         for i in range(len(levels) - 2, -1, -1):
@@ -125,17 +128,18 @@ class Query:
 
         float32 [P,≤κ]: squared, minus |x|².
         """
-        shared = self._shared(picture)
-        groups = _groups(*self.grids[:2]) if len(self.grids) > 1 else _alone(self.grids[0])
-        gallery, factor = self._gallery(0, picture), self.factors[0]
-        columns = [(parents, gallery[:, places]) for places, parents in groups]
-        smallest = np.empty((len(factor), min(kappa, len(factor))), np.float32)
-        for places, above in groups:
-            rows = factor[places]
-            step = max(1, BLOCK_ELEMENTS // max(part.shape[1] for _, part in columns))
-            for start in range(0, len(rows), step):
-                band = slice(start, start + step)
-                over = None if shared is None else shared[above][band]
+        shared, level = self._shared(picture), self.levels[0]
+        columns = []
+        for places, parents in self.groups:
+            part = np.empty((level.channels + 1, len(places)), np.float32)
+            np.take(level.gallery[picture], places, axis=1, out=part[:-1], mode="clip")
+            np.take(level.norms[picture], places, out=part[-1], mode="clip")
+            columns.append((parents, part))
+        widest = max(part.shape[1] for _, part in columns)
+        smallest = np.empty((level.places, min(kappa, level.places)), np.float32)
+        for (places, above), rows in zip(self.groups, self.rows, strict=True):
+            for band in _bands(len(rows), widest):
+                over = None if shared is None else _over(shared, above, band)
                 found = [_block(rows[band], *column, over, kappa) for column in columns]
                 smallest[places[band]] = _smallest(np.concatenate(found, axis=1), kappa)
         return smallest
@@ -144,29 +148,58 @@ class Query:
         """The distances of all levels but the finest, float32 [P',P']; None without such levels."""
         shared = None
         for i in range(len(self.levels) - 1, 0, -1):
-            distances = self.factors[i] @ self._gallery(i, picture)
+            level = self.levels[i]
+            gallery = np.concatenate([level.gallery[picture], level.norms[picture, None]])
+            distances = _scratch(f"distances{i}", level.places, level.places)
+            np.matmul(self.factors[i], gallery, out=distances)
             if shared is not None:
                 parent = covering(self.grids[i], self.grids[i + 1])
-                distances += shared[parent[:, None], parent]
+                columns = _scratch(f"columns{i}", len(shared), level.places)
+                np.take(shared, parent, axis=1, out=columns, mode="clip")
+                repeated = _scratch(f"repeated{i}", level.places, level.places)
+                distances += np.take(columns, parent, axis=0, out=repeated, mode="clip")
             shared = distances
         return shared
-
-    def _gallery(self, i: int, picture: int) -> np.ndarray:
-        """A training picture at level i: its patches and their |g|², float32 [c+1,P]."""
-        level = self.levels[i]
-        return np.concatenate([level.gallery[picture], level.norms[picture, None]])
 
 
 def _block(rows, parents, gallery, over, kappa: int) -> np.ndarray:
     """The smallest distances [R,≤κ] of patches `rows` [R,c+1] to those of `gallery` [c+1,N].
 
     `over` [R,P']: distances of what is above the rows to all positions of the next coarser level,
-    of which `parents` are above the gallery's patches.
+    of which `parents` are above the gallery's patches; None: all of them, in order.
     """
-    distances = rows @ gallery
+    distances = np.matmul(rows, gallery, out=_scratch("block", len(rows), gallery.shape[1]))
     if over is not None:
-        distances += over if isinstance(parents, slice) else over[:, parents]
+        distances += over if parents is None else over[:, parents]
     return _smallest(distances, kappa)
+
+
+def _over(shared: np.ndarray, above: np.ndarray | None, band: slice) -> np.ndarray:
+    """The rows of `shared` above a band of a group; `above` as in `_groups`."""
+    return shared[band] if above is None else shared[above[band]]
+
+
+def _bands(rows: int, columns: int) -> list[slice]:
+    """Slices of about equal length of so many rows, of at most BLOCK_ELEMENTS (or one row)."""
+    count = min(rows, -(-rows * columns // BLOCK_ELEMENTS))
+    edges = [i * rows // count for i in range(count + 1)]
+    return [slice(*pair) for pair in zip(edges[:-1], edges[1:], strict=True)]
+
+
+_buffers = threading.local()
+
+
+def _scratch(name: str, rows: int, columns: int) -> np.ndarray:
+    """An array float32 [rows,columns] of this thread, which the next call of `name` overwrites.
+
+    New arrays of this size would be returned to the system and cleared each time, which takes
+    longer than the product of matrices that fills them.
+    """
+    buffer = getattr(_buffers, name, None)
+    if buffer is None or buffer.size < rows * columns:
+        buffer = np.empty(rows * columns, np.float32)
+        setattr(_buffers, name, buffer)
+    return buffer[: rows * columns].reshape(rows, columns)
 
 
 def _smallest(values: np.ndarray, kappa: int) -> np.ndarray:
@@ -174,21 +207,21 @@ def _smallest(values: np.ndarray, kappa: int) -> np.ndarray:
     if kappa == 1:
         return values.min(axis=1, keepdims=True)
     if kappa >= values.shape[1]:
-        return values
+        return values.copy()  # they may be in a buffer that is used again
     return np.partition(values, kappa - 1, axis=1)[:, :kappa]
 
 
-def _alone(grid: Grid) -> list[tuple[np.ndarray, slice]]:
+def _alone(grid: Grid) -> list:
     """`_groups` without a coarser grid: one group of all positions."""
-    return [(np.arange(grid[0] * grid[1]), slice(None))]
+    return [(np.arange(grid[0] * grid[1]), None)]
 
 
 @functools.lru_cache(maxsize=16)
-def _groups(fine: Grid, coarse: Grid) -> list[tuple[np.ndarray, np.ndarray | slice]]:
+def _groups(fine: Grid, coarse: Grid) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """The positions of the fine grid in groups, each with at most one below a coarse position.
 
-    Of each group: positions int [N], and the coarse positions above them: int [N], or slice(None)
-    if these are all, in order. So a group's distances need no repetition of the coarse ones.
+    Of each group: positions int [N], and the coarse positions above them: int [N], or None if these
+    are all, in order. So a group's distances need no repetition of the coarse ones.
     """
     parent = covering(fine, coarse)
     order = np.argsort(parent, kind="stable")
@@ -197,5 +230,5 @@ def _groups(fine: Grid, coarse: Grid) -> list[tuple[np.ndarray, np.ndarray | sli
     for rank in range(ranks.max() + 1):
         places = order[ranks == rank]
         complete = len(places) == coarse[0] * coarse[1]
-        groups.append((places, slice(None) if complete else parent[places]))
+        groups.append((places, None if complete else parent[places]))
     return groups
