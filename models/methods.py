@@ -17,6 +17,7 @@ GAUSSIANS = ("auto", "joint", "multiscale")
 MULTISCALE_GRIDS = 3
 LARGEST_GALLERY = 10_000
 LARGEST_KAPPA = 1000
+IMAGE_SCORES = ("pooled", "maximum")
 
 
 def setting(default, help: str, choices: tuple = (), kind: type | None = None):
@@ -93,6 +94,8 @@ class SPADESettings(Settings):
 
     gallery : K, number of training pictures that a picture is compared with
     kappa : κ, number of nearest patches of these pictures whose distances are averaged
+    image_score : one of IMAGE_SCORES. pooled: distance to the gallery's pictures, as in the paper.
+        maximum: the maximum of the anomaly map
     """
 
     gallery: int = setting(
@@ -101,8 +104,18 @@ class SPADESettings(Settings):
         "or all if there are fewer",
     )
     kappa: int = setting(1, "number of nearest patches of the gallery that a patch score averages")
+    image_score: str = setting(
+        "pooled",
+        "pooled: mean squared distance of the pooled features to those of the gallery, as in the "
+        "paper; maximum: of the anomaly map, which finds small defects",
+        IMAGE_SCORES,
+    )
 
     def __post_init__(self):
+        if self.image_score not in IMAGE_SCORES:
+            raise ValueError(
+                f"image_score {self.image_score!r}: expected one of {', '.join(IMAGE_SCORES)}"
+            )
         for name, largest in (("gallery", LARGEST_GALLERY), ("kappa", LARGEST_KAPPA)):
             value = getattr(self, name)
             if not 1 <= value <= largest:

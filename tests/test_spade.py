@@ -140,6 +140,18 @@ def test_the_layer_computes_the_same(stages, kappa):
     same([output.numpy() for output in outputs], head.score(maps), 1e-4)
 
 
+def test_the_image_score_can_be_left_to_the_map():
+    train, maps = drawn(STAGES), drawn(STAGES, 3, seed=2)
+    head = head_of(STAGES, train, SPADESettings(5, image_score="maximum"))
+    right = head_of(STAGES, train).score(maps)[1]
+    for image, patches in (
+        head.score(maps),
+        head.layer()([paddle.to_tensor(stage) for stage in maps]),
+    ):
+        assert image is None
+        same([np.asarray(patches)], [right])
+
+
 @EACH
 def test_a_head_comes_back_from_its_arrays(stages):
     head, maps = head_of(stages, drawn(stages)), drawn(stages, 3, seed=1)
@@ -178,9 +190,11 @@ def test_what_cannot_be_learned_is_refused():
         head_of(STAGES, broken)
 
 
-@pytest.mark.parametrize(("name", "value"), [("gallery", 0), ("gallery", 10**5), ("kappa", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("gallery", 0), ("gallery", 10**5), ("kappa", 0), ("image_score", "mean")]
+)
 def test_settings_out_of_range_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"{name} {value}: expected a whole number from 1 to"):
+    with pytest.raises(ValueError, match=f"{name} {value!r}: expected (a|one of pooled, maximum)"):
         SPADESettings(**{name: value})
 
 

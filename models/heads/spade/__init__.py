@@ -21,8 +21,9 @@ class SPADEHead:
     Image score: d(y) = 1/K Σ_{f ∈ N_K(f_y)} |f − f_y|², the mean of the squared distances to the K
     nearest training pictures N_K (equation 1 of the paper). Patch score: d(y,p) = 1/κ Σ_{f ∈
     N_κ(F(y,p))} |f − F(y,p)|², where N_κ are the κ nearest of all patches of these K pictures
-    (equation 3). With fewer than K training pictures, K is their number. See `models.heads.Head`
-    for the methods.
+    (equation 3). With fewer than K training pictures, K is their number. With the setting
+    image_score "maximum", the image score is the maximum of the anomaly map instead. See
+    `models.heads.Head` for the methods.
 
     Arrays: `pooled` [n,c]; for each grid k of the patches, finest first, `patches{k}` [n,c,P], the
     training pictures minus `centre{k}` [c]; `unit` [1].
@@ -78,22 +79,27 @@ class SPADEHead:
         self._require_patches(self.n - 1)
         self.unit = self._usual()
 
-    def score(self, maps: Maps) -> tuple[np.ndarray, np.ndarray]:
+    def score(self, maps: Maps) -> tuple[np.ndarray | None, np.ndarray]:
         return self._scores(self._distances(_pooled(maps)), self._patches(maps))
 
-    def leave_one_out(self, maps: Maps, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def leave_one_out(self, maps: Maps, first: int = 0) -> tuple[np.ndarray | None, np.ndarray]:
         """Exact: the picture's own features are not compared with it."""
         distances, rows = self._distances(_pooled(maps)), np.arange(len(maps[0]))
         distances[rows, first + rows] = np.inf
         return self._scores(distances, self._patches(maps), self.n - 1)
 
-    def _scores(self, distances, patches, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def _scores(
+        self, distances, patches, most: int | None = None
+    ) -> tuple[np.ndarray | None, np.ndarray]:
         """From squared distances [B,n] to the training pictures, `most` of them finite."""
         k = min(self.settings.gallery, most or self.n)
         chosen = np.argsort(distances, axis=1, kind="stable")[:, :k]
-        image = np.take_along_axis(distances, chosen, axis=1).mean(axis=1)
         found = nearest_patches(self.levels, patches, chosen, self.settings.kappa)
-        return image.astype(np.float32), found.reshape(-1, *self.levels[0].grid)
+        found = found.reshape(-1, *self.levels[0].grid)
+        if self.settings.image_score == "maximum":
+            return None, found
+        image = np.take_along_axis(distances, chosen, axis=1).mean(axis=1)
+        return image.astype(np.float32), found
 
     def _distances(self, pooled: np.ndarray) -> np.ndarray:
         """Squared distances [B,n] of pooled features [B,c] to those of the training pictures."""

@@ -9,7 +9,7 @@ from models.layers import constant
 
 
 class Scores(nn.Layer):
-    """Stage maps [B,c,h,w], finest first → image scores [B] and patch scores [B,h,w].
+    """Stage maps [B,c,h,w], finest first → image scores [B] or None, and patch scores [B,h,w].
 
     The computation of `SPADEHead.score`, one picture of the gallery after the other. Its constants
     contain the maps of all training pictures.
@@ -17,6 +17,7 @@ class Scores(nn.Layer):
 
     def __init__(self, head):
         super().__init__()
+        self.pools = head.settings.image_score == "pooled"
         self.k, self.kappa = min(head.settings.gallery, head.n), head.settings.kappa
         self.levels = [(level.stages, level.channels, level.grid) for level in head.levels]
         self.register_buffer("pooled", constant(head.pooled.astype(np.float32)))
@@ -45,7 +46,8 @@ class Scores(nn.Layer):
             else:
                 best = self._smallest(paddle.concat([best, found], axis=2))
         scores = paddle.clip(best.mean(axis=2) + squares, min=0.0)
-        return nearest.mean(axis=1), scores.reshape([-1, *self.levels[0][2]])
+        image = nearest.mean(axis=1) if self.pools else None
+        return image, scores.reshape([-1, *self.levels[0][2]])
 
     def _queries(self, maps):
         """Of each level, the patches as (−2x, 1) [B,P,c+1]; |x|² [B,P] of all levels together."""
