@@ -44,7 +44,7 @@ class SPADEHead:
         each = 3 * coarse**2 + 3 * BLOCK_ELEMENTS + max(places) * settings.kappa
         found = min(settings.gallery, pictures) * max(places) * settings.kappa
         # float32; saving needs a second copy
-        return 4 * (2 * pictures * kept + cpu_threads() * each + 2 * found)
+        return 4 * (2 * pictures * kept + cpu_threads() * each + 4 * found)
 
     def update(self, maps: Maps) -> None:
         self._require_learning()

@@ -9,8 +9,10 @@ the squared distance of two patches p and q is a sum of terms that many pairs sh
 The terms of coarse stages are computed once for all pairs that share them. For ResNet-18's three
 stages this takes 1/6 of the products of the concatenated features.
 
-|x − g|² is computed as |x|² + (−2x, 1)·(g, |g|²), as a product of matrices. Features are centred on
-the mean of the training patches, which keeps rounding errors small.
+The search orders pairs by |x − g|² − |x|² = (−2x, 1)·(g, |g|²), a product of matrices. Its rounding
+errors are in proportion to |x|² and |g|², which can be a thousand times larger than |x − g|².
+Features are centred on the mean of the training patches to keep these errors small, and the
+distances of the pairs that were found are computed directly.
 """
 
 import functools
@@ -23,6 +25,8 @@ import numpy as np
 from models.grids import Grid, covering
 from models.heads import Maps, Stages
 from models.parallel import each
+
+Found = tuple[np.ndarray, np.ndarray]  # values and positions of patches, float32 and int [P,κ]
 
 BLOCK_ELEMENTS = 2**18  # of a block of distances, at most: 1 MB
 
@@ -96,37 +100,36 @@ def nearest_patches(
     """
     queries = [Query(levels, [level[b] for level in patches]) for b in range(len(chosen))]
     tasks = [(b, picture) for b, row in enumerate(chosen) for picture in row]
-    found = each(lambda task: queries[task[0]].nearest(task[1], kappa), tasks)
-    scores = np.empty((len(chosen), levels[0].places), np.float32)
-    for b, query in enumerate(queries):
-        smallest = np.concatenate(found[b * chosen.shape[1] : (b + 1) * chosen.shape[1]], axis=1)
-        scores[b] = _smallest(smallest, kappa).mean(axis=1) + query.norms
-    return np.maximum(scores, 0)  # rounding errors of equal patches can be negative
+    found = each(lambda task: queries[task[0]].search(task[1], kappa), tasks)
+
+    def score(b: int) -> np.ndarray:
+        pictures = chosen[b]
+        values, places = _joined(found[b * len(pictures) : (b + 1) * len(pictures)])
+        each_has = values.shape[1] // len(pictures)
+        best = _smallest(values, kappa)
+        places = np.take_along_axis(places, best, axis=1)
+        return queries[b].squares(pictures[best // each_has], places).mean(axis=1)
+
+    return np.stack(each(score, range(len(chosen))))
 
 
 class Query:
-    """The patches of one picture, ready to be compared with those of training pictures.
-
-    norms : float32 [P], |x|² of each patch of the finest level, with all levels
-    """
+    """The patches of one picture, float32 [c,P] of each level, to compare with the gallery."""
 
     def __init__(self, levels: Sequence[Level], patches: Sequence[np.ndarray]):
-        self.levels, self.factors = levels, []
-        self.grids = [level.grid for level in levels]
+        self.levels, self.patches = levels, patches
+        self.factors = []
         for level, part in zip(levels, patches, strict=True):
             ones = np.ones((1, level.places), np.float32)
             self.factors.append(np.ascontiguousarray(np.concatenate([-2 * part, ones]).T))
-        self.groups = _groups(*self.grids[:2]) if len(levels) > 1 else _alone(self.grids[0])
+        fine, coarse = levels[0].grid, levels[1].grid if len(levels) > 1 else None
+        self.groups = _groups(fine, coarse)
         self.rows = [self.factors[0][places] for places, _ in self.groups]
-        squares = [np.einsum("cp,cp->p", part, part) for part in patches]
-        self.norms = squares[-1]
-        for i in range(len(levels) - 2, -1, -1):
-            self.norms = squares[i] + self.norms[covering(self.grids[i], self.grids[i + 1])]
 
-    def nearest(self, picture: int, kappa: int) -> np.ndarray:
-        """The smallest distances to patches of one training picture, at most `kappa`, in no order.
+    def search(self, picture: int, kappa: int) -> Found:
+        """The nearest patches of one training picture, at most `kappa`, in no order.
 
-        float32 [P,≤κ]: squared, minus |x|².
+        Returns |x − g|² − |x|², float32 [P,≤κ], and the positions of these patches, int32 [P,≤κ].
         """
         shared, level = self._shared(picture), self.levels[0]
         columns = []
@@ -134,15 +137,32 @@ class Query:
             part = np.empty((level.channels + 1, len(places)), np.float32)
             np.take(level.gallery[picture], places, axis=1, out=part[:-1], mode="clip")
             np.take(level.norms[picture], places, out=part[-1], mode="clip")
-            columns.append((parents, part))
-        widest = max(part.shape[1] for _, part in columns)
-        smallest = np.empty((level.places, min(kappa, level.places)), np.float32)
+            columns.append((places, parents, part))
+        widest = max(len(places) for places, _ in self.groups)
+        values = np.empty((level.places, min(kappa, level.places)), np.float32)
+        positions = np.empty(values.shape, np.int32)
         for (places, above), rows in zip(self.groups, self.rows, strict=True):
             for band in _bands(len(rows), widest):
                 over = None if shared is None else _over(shared, above, band)
-                found = [_block(rows[band], *column, over, kappa) for column in columns]
-                smallest[places[band]] = _smallest(np.concatenate(found, axis=1), kappa)
-        return smallest
+                found = _joined([_block(rows[band], *column, over, kappa) for column in columns])
+                best = _smallest(found[0], kappa)
+                values[places[band]] = np.take_along_axis(found[0], best, axis=1)
+                positions[places[band]] = np.take_along_axis(found[1], best, axis=1)
+        return values, positions
+
+    def squares(self, pictures: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """|x − g|² of each patch and some patches of training pictures, both int [P,κ]: [P,κ]."""
+        sums = np.zeros(places.shape, np.float32)
+        own = np.arange(len(places))
+        for i, level in enumerate(self.levels):
+            if i:
+                parent = covering(self.levels[i - 1].grid, level.grid)
+                own, places = parent[own], parent[places]
+            for band in _bands(len(own), level.channels * places.shape[1]):
+                theirs = level.gallery[pictures[band], :, places[band]]
+                away = theirs - self.patches[i].T[own[band], None]
+                sums[band] += np.einsum("pkc,pkc->pk", away, away)
+        return sums
 
     def _shared(self, picture: int) -> np.ndarray | None:
         """The distances of all levels but the finest, float32 [P',P']; None without such levels."""
@@ -153,7 +173,7 @@ class Query:
             distances = _scratch(f"distances{i}", level.places, level.places)
             np.matmul(self.factors[i], gallery, out=distances)
             if shared is not None:
-                parent = covering(self.grids[i], self.grids[i + 1])
+                parent = covering(level.grid, self.levels[i + 1].grid)
                 columns = _scratch(f"columns{i}", len(shared), level.places)
                 np.take(shared, parent, axis=1, out=columns, mode="clip")
                 repeated = _scratch(f"repeated{i}", level.places, level.places)
@@ -162,16 +182,17 @@ class Query:
         return shared
 
 
-def _block(rows, parents, gallery, over, kappa: int) -> np.ndarray:
-    """The smallest distances [R,≤κ] of patches `rows` [R,c+1] to those of `gallery` [c+1,N].
+def _block(rows, places, parents, gallery, over, kappa: int) -> Found:
+    """The nearest patches [R,≤κ] to `rows` [R,c+1] in a group of the gallery [c+1,N].
 
-    `over` [R,P']: distances of what is above the rows to all positions of the next coarser level,
-    of which `parents` are above the gallery's patches; None: all of them, in order.
+    `places`, `parents`: of the group, as in `_groups`. `over` [R,P']: distances of what is above
+    the rows to all positions of the next coarser level.
     """
     distances = np.matmul(rows, gallery, out=_scratch("block", len(rows), gallery.shape[1]))
     if over is not None:
         distances += over if parents is None else over[:, parents]
-    return _smallest(distances, kappa)
+    best = _smallest(distances, kappa)
+    return np.take_along_axis(distances, best, axis=1), places[best]
 
 
 def _over(shared: np.ndarray, above: np.ndarray | None, band: slice) -> np.ndarray:
@@ -202,27 +223,29 @@ def _scratch(name: str, rows: int, columns: int) -> np.ndarray:
     return buffer[: rows * columns].reshape(rows, columns)
 
 
+def _joined(found: Sequence[Found]) -> Found:
+    """What was found in several parts, side by side."""
+    values, places = zip(*found, strict=True)
+    return np.concatenate(values, axis=1), np.concatenate(places, axis=1)
+
+
 def _smallest(values: np.ndarray, kappa: int) -> np.ndarray:
-    """The `kappa` smallest of each row, or all if there are not more."""
+    """The columns int [R,≤κ] of the `kappa` smallest of each row, or of all."""
     if kappa == 1:
-        return values.min(axis=1, keepdims=True)
-    if kappa >= values.shape[1]:
-        return values.copy()  # they may be in a buffer that is used again
-    return np.partition(values, kappa - 1, axis=1)[:, :kappa]
-
-
-def _alone(grid: Grid) -> list:
-    """`_groups` without a coarser grid: one group of all positions."""
-    return [(np.arange(grid[0] * grid[1]), None)]
+        return values.argmin(axis=1)[:, None]
+    return np.argpartition(values, min(kappa, values.shape[1]) - 1, axis=1)[:, :kappa]
 
 
 @functools.lru_cache(maxsize=16)
-def _groups(fine: Grid, coarse: Grid) -> list[tuple[np.ndarray, np.ndarray | None]]:
+def _groups(fine: Grid, coarse: Grid | None) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """The positions of the fine grid in groups, each with at most one below a coarse position.
 
     Of each group: positions int [N], and the coarse positions above them: int [N], or None if these
-    are all, in order. So a group's distances need no repetition of the coarse ones.
+    are all, in order. So a group's distances need no repetition of the coarse ones. Without a
+    coarse grid: one group.
     """
+    if coarse is None:
+        return [(np.arange(fine[0] * fine[1]), None)]
     parent = covering(fine, coarse)
     order = np.argsort(parent, kind="stable")
     ranks = np.arange(len(order)) - np.searchsorted(parent[order], parent[order])
