@@ -42,7 +42,7 @@ class Scores(nn.Layer):
         ]
         values, places, pictures = [], [], []
         for k in range(self.k):
-            picture = chosen[:, k]
+            picture = chosen[:, k] + 0  # a copy: Paddle 2.6 reads other columns of a view
             found, place = self._smallest(self._distances(factors, picture))
             values.append(found)
             places.append(place)
