@@ -20,7 +20,7 @@ MODE ?= lite_train_lite_infer
 .PHONY: demo check lint test test-paddle26 tipc bench peers format clean
 
 demo: $(VENV)/installed
-	$(BIN)/python -m demo_set --save_path $(DEMO)/data
+	$(BIN)/python -m demo_set --save_path $(DEMO)/data --categories weave,flange,loose_flange
 	$(BIN)/python train.py --data_path $(DEMO)/data --save_path $(DEMO)/output \
 		--log_dir $(DEMO)/logs --val True --save_picture True --num_pictures 12
 	$(BIN)/python predict.py --picture_path $(DEMO)/data/flange/test/rust/000.png \
@@ -28,7 +28,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m evaluation.summary $(DEMO)/output
 	@echo
 	@echo "Look at the prediction:        $(DEMO)/prediction.png"
-	@echo "and at the validation sheets:  $(DEMO)/output/weave/pictures/ $(DEMO)/output/flange/pictures/"
+	@echo "and at the validation sheets:  $(DEMO)/output/*/pictures/"
 
 # What a developer runs often: the static checks, and the tests that take little time.
 check: lint

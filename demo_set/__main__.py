@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, whole
-from demo_set.generate import CATEGORIES, DEFAULTS, LIMITS, generate
+from demo_set.generate import CATEGORIES, DEFAULTS, LIMITS, USUAL, generate
 
 COUNTS = {
     "seed": "the same seed gives the same pixels",
@@ -22,7 +22,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser("Draw a demo set in MVTec AD's layout, for a first try without a download.")
     parser.add_argument("--save_path", required=True, help="folder to write the categories to")
     parser.add_argument(
-        "--categories", default=",".join(CATEGORIES), help="what to draw, comma-separated"
+        "--categories",
+        default=",".join(USUAL),
+        help=f"what to draw, comma-separated, of {', '.join(CATEGORIES)}",
     )
     for name, text in COUNTS.items():
         type_, default = whole(*LIMITS[name]), getattr(DEFAULTS, name)

@@ -29,26 +29,41 @@ SMALLEST = 40
 
 @dataclass(frozen=True)
 class View:
-    """The object's coordinates at each pixel, `x` and `y` float32 [S,S]; `pixel`: its width."""
+    """The object's coordinates at each pixel, `x` and `y` float32 [S,S].
+
+    `pixel` is the width of a pixel on the object. `turn` is the angle in radians by which light
+    and shadow come from another side of the object, because it lies turned under the lamp.
+    """
 
     x: Array
     y: Array
     pixel: float
+    turn: float = 0.0
 
     @property
     def size(self) -> int:
         return self.x.shape[0]
+
+    def on_object(self, x: float, y: float) -> tuple[float, float]:
+        """A direction in the picture as a direction on the object."""
+        cos, sin = np.cos(self.turn), np.sin(self.turn)
+        return cos * x + sin * y, cos * y - sin * x
 
 
 def view_for(rng: Generator, size: int) -> View:
     """A view that is off by up to 2.5 pixels and one degree, as in a real fixture."""
     shift_x, shift_y = rng.uniform(-2.5, 2.5, 2)
     angle = np.deg2rad(rng.uniform(-1.0, 1.0))
+    return View(*coordinates(size, shift_x, shift_y, angle), REFERENCE / size)
+
+
+def coordinates(size: int, shift_x: float, shift_y: float, angle: float) -> tuple[Array, Array]:
+    """x and y, float32 [S,S], of an object that is shifted and then turned by radians."""
     pixel = REFERENCE / size
     line = (np.arange(size) + 0.5) * pixel - REFERENCE / 2
     x, y = line[None, :] - shift_x, line[:, None] - shift_y
     cos, sin = np.cos(angle), np.sin(angle)
-    return View((cos * x + sin * y).astype("f4"), (cos * y - sin * x).astype("f4"), pixel)
+    return (cos * x + sin * y).astype("f4"), (cos * y - sin * x).astype("f4")
 
 
 def cover(inside: Array, softness: float) -> Array:
@@ -168,13 +183,14 @@ class Camera:
         return np.round(np.clip(noisy, 0, 1) * 255).astype("u1")
 
 
-def camera_for(rng: Generator, view: View) -> Camera:
+def camera_for(rng: Generator, size: int) -> Camera:
     """A camera with slightly random light, focus and amplification."""
+    pixel = REFERENCE / size
     level = rng.normal(1.0, 0.03) * (1 + rng.normal(0, 0.006, 3))
     slope_x, slope_y = rng.normal(0, 0.03, 2) / (REFERENCE / 2)
-    line = (np.arange(view.size) + 0.5) * view.pixel - REFERENCE / 2
+    line = (np.arange(size) + 0.5) * pixel - REFERENCE / 2
     slope = 1 + slope_x * line[None, :, None] + slope_y * line[:, None, None]
-    blur = rng.uniform(0.45, 0.8) / view.pixel
+    blur = rng.uniform(0.45, 0.8) / pixel
     return Camera((slope * level).astype("f4"), blur, rng.uniform(0.008, 0.014))
 
 

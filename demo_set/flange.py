@@ -98,7 +98,7 @@ def piece(rng: Generator, view: View) -> Part:
         hole=BOLT - distance,
         to_x=off_x / (distance + 0.5),
         to_y=off_y / (distance + 0.5),
-        finish=cut_marks(rng, radius, angle) + handled(rng, size),
+        finish=cut_marks(rng, radius, angle + view.turn) + handled(rng, size),
         mat=1 + 0.03 * noise(rng, size, 2.5) + 0.02 * noise(rng, size, 40),
     )
 
@@ -138,11 +138,13 @@ def tilt(part: Part) -> tuple[Array, Array]:
 def ground(part: Part) -> Array:
     """The mat [S,S,3] with the part's shadow, also as seen through its holes."""
     view = part.view
-    away = np.hypot(view.x - 5.0, view.y - 6.0)
+    (near_x, near_y), (far_x, far_y) = view.on_object(5.0, 6.0), view.on_object(7.0, 8.0)
+    light_x, light_y = view.on_object(*LIGHT[:2])
+    away = np.hypot(view.x - near_x, view.y - near_y)
     shadow = 0.62 * ease((RIM + 9 - away) / 16)
     # Light reaches the bottom of a hole only at the side away from the lamp.
-    bore = 0.75 - 0.55 * ease((np.hypot(view.x - 7, view.y - 8) - BORE + 7) / 9)
-    along = LIGHT[0] * part.to_x + LIGHT[1] * part.to_y
+    bore = 0.75 - 0.55 * ease((np.hypot(view.x - far_x, view.y - far_y) - BORE + 7) / 9)
+    along = light_x * part.to_x + light_y * part.to_y
     wall = np.clip((BOLT - part.hole) / BOLT, 0, 1)
     deep = 0.20 - 0.34 * along * wall**2
     within = np.where(part.radius < 45, bore, deep)
@@ -153,7 +155,8 @@ def ground(part: Part) -> Array:
 def picture(part: Part, damage: Damage) -> Array:
     """The flange as it looks, float32 [S,S,3]."""
     tilt_x, tilt_y = tilt(part)
-    light = (LIGHT[0] * tilt_x + LIGHT[1] * tilt_y) / np.sqrt(1 + tilt_x**2 + tilt_y**2)
+    light_x, light_y = part.view.on_object(*LIGHT[:2])
+    light = (light_x * tilt_x + light_y * tilt_y) / np.sqrt(1 + tilt_x**2 + tilt_y**2)
     flat = 1 - np.clip(np.hypot(tilt_x, tilt_y), 0, 1)
     hub = cover(47.0 - part.radius, 1.5)
     level = 0.56 + 0.05 * hub + part.finish * (0.35 + 0.65 * flat) + 0.48 * light
@@ -207,7 +210,8 @@ def chip(rng: Generator, part: Part) -> Damage:
     crumble = 0.8 * noise(rng, size, 5)
     bite = blob(outline(rng, 0.3), out, side / long, depth + 2.0) + crumble
     face = cover(bite + rng.uniform(0.8, 1.8) * depth**0.5 + 0.8 * noise(rng, size, 4), 1.2)
-    lit = 0.42 - 0.16 * (LIGHT[0] * cos + LIGHT[1] * sin)
+    light_x, light_y = part.view.on_object(*LIGHT[:2])
+    lit = 0.42 - 0.16 * (light_x * cos + light_y * sin)
     grit = lit * (1 + 0.16 * noise(rng, size, 3) + 0.10 * noise(rng, size, 6))
     return Damage(
         kept=1 - cover(bite, part.view.pixel * 1.2),

@@ -1,4 +1,4 @@
-"""Generates the demo set from a seed: a woven cloth and a turned flange.
+"""Generates the demo set from a seed: a woven cloth, a flange, and a flange that lies anywhere.
 
 Each picture has its own random sequence, so its pixels do not depend on how many other pictures
 are drawn. The file `demo.json` beside the categories records their settings: a second call with
@@ -21,11 +21,13 @@ from common.files import whole_file
 
 logger = logging.getLogger(__name__)
 
-# The kinds of defect. Their order decides their seeds: add new ones at the end.
+# The kinds of defect. The order of both decides their seeds: add new ones at the end.
 CATEGORIES = {
     "weave": ("hole", "missing_thread", "stain", "stray_thread"),
     "flange": ("blocked_hole", "chip", "rust", "scratch"),
+    "loose_flange": ("blocked_hole", "chip", "rust", "scratch"),
 }
+USUAL = ("weave", "flange")  # what is drawn unless others are named
 GOOD = "good"
 RECORD = "demo.json"
 # A defect may be invisible (a scratch over a hole); it is then drawn again.
@@ -69,7 +71,7 @@ class Picture:
 def generate(
     save_path: str | Path,
     seed: int = DEFAULTS.seed,
-    categories: Sequence[str] = tuple(CATEGORIES),
+    categories: Sequence[str] = USUAL,
     size: int = DEFAULTS.size,
     train: int = DEFAULTS.train,
     good: int = DEFAULTS.good,
@@ -241,16 +243,18 @@ def take(category: str, picture: Picture, settings: Settings) -> Shot:
     # Imported here: checking settings and finding an existing set need neither numpy nor scipy.
     import numpy as np
 
-    from demo_set.draw import camera_for, changed, is_visible, view_for
+    from demo_set.draw import REFERENCE, camera_for, changed, is_visible, view_for
 
     place = ("train", "test").index(picture.split) if picture.kind is None else 2 + picture.kind
     key = [settings.seed, list(CATEGORIES).index(category), place, picture.index]
     # Three sequences, so that the piece and the light are the same with and without the defect.
     scene, lens, harm = map(np.random.default_rng, np.random.SeedSequence(key).spawn(3))
 
-    view = view_for(scene, settings.size)
-    camera = camera_for(lens, view)
     module = importlib.import_module(f"demo_set.{category}")
+    # A category may have a view of its own; the others lie in a fixture.
+    view = getattr(module, "view", view_for)(scene, settings.size)
+    camera = camera_for(lens, settings.size)
+    pixel = REFERENCE / settings.size
     piece = module.piece(scene, view)
     sound = camera.see(module.picture(piece, module.Damage()))
     if picture.kind is None:
@@ -258,7 +262,7 @@ def take(category: str, picture: Picture, settings: Settings) -> Shot:
     kind = CATEGORIES[category][picture.kind]
     for _ in range(ATTEMPTS):
         seen = camera.see(module.picture(piece, module.DEFECTS[kind](harm, piece)))
-        mask = changed(seen, sound, view.pixel)
-        if is_visible(mask, view.pixel):
+        mask = changed(seen, sound, pixel)
+        if is_visible(mask, pixel):
             return Shot(seen, sound, mask, camera, lens)
     raise RuntimeError(f"{category}: no visible {kind} in {ATTEMPTS} attempts")

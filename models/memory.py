@@ -28,17 +28,20 @@ def require_memory(
     """
     pixels, running = size[0] * size[1], min(batch_size, at_once(size))
     numbers = sum(channels * h * w for channels, (h, w) in stages)
+    head = METHODS[method].head_class()
     needs = {
         "network": running * pixels * ALIVE * widest(backbone, layers),
         "pictures": batch_size * (3 * 12 * pixels + 8 * numbers),
-        "statistics": METHODS[method].head_class().memory(settings, stages, pictures),
+        "statistics": head.memory(settings, stages, pictures),
     }
     need, there = sum(needs.values()), total_memory()
     if there is not None and need > USABLE * there:
         smaller = ", ".join(("dims", "layers", *METHODS[method].smaller))
         parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in needs.items())
+        keeps = head.memory(settings, stages, 1) < needs["statistics"]
+        fewer = ", or the number of training pictures" if keeps else ""
         raise UsageError(
             f"pictures of {size[0]}x{size[1]} need {need / 1e9:.1f} GB of memory ({parts}), but "
             f"this machine has {there / 1e9:.1f} GB; reduce the picture size (img_size), the "
-            f"batch size (batch_size), or the model ({smaller})"
+            f"batch size (batch_size), or the model ({smaller}){fewer}"
         )

@@ -16,6 +16,9 @@ LITE_EPSILON = 0.5
 CORESET_RATIO = 0.1  # Roth et al. 2022, section 4.2: as accurate as all patches
 GAUSSIANS = ("auto", "joint", "multiscale")
 MULTISCALE_GRIDS = 3
+LARGEST_GALLERY = 10_000
+LARGEST_KAPPA = 1000
+IMAGE_SCORES = ("pooled", "maximum")
 
 
 def setting(default, help: str, choices: tuple = (), kind: type | None = None):
@@ -116,6 +119,40 @@ def middle_layers(backbone: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class SPADESettings(Settings):
+    """Raises ValueError if a value makes no sense.
+
+    gallery : K, number of training pictures that a picture is compared with
+    kappa : κ, number of nearest patches of these pictures whose distances are averaged
+    image_score : one of IMAGE_SCORES. pooled: distance to the gallery's pictures, as in the paper.
+        maximum: the maximum of the anomaly map
+    """
+
+    gallery: int = setting(
+        50,
+        "number of training pictures that a picture is compared with: those most similar to it, "
+        "or all if there are fewer",
+    )
+    kappa: int = setting(1, "number of nearest patches of the gallery that a patch score averages")
+    image_score: str = setting(
+        "pooled",
+        "pooled: mean squared distance of the pooled features to those of the gallery, as in the "
+        "paper; maximum: of the anomaly map, which finds small defects",
+        IMAGE_SCORES,
+    )
+
+    def __post_init__(self):
+        if self.image_score not in IMAGE_SCORES:
+            raise ValueError(
+                f"image_score {self.image_score!r}: expected one of {', '.join(IMAGE_SCORES)}"
+            )
+        for name, largest in (("gallery", LARGEST_GALLERY), ("kappa", LARGEST_KAPPA)):
+            value = getattr(self, name)
+            if not 1 <= value <= largest:
+                raise ValueError(f"{name} {value}: expected a whole number from 1 to {largest}")
+
+
+@dataclass(frozen=True)
 class Method:
     """The module of a method's head, and the defaults of the method.
 
@@ -149,5 +186,12 @@ METHODS = {
         dims=lambda backbone: None,
         patch_size=3,
         smaller=("coreset_ratio",),
+    ),
+    "spade": Method(
+        "models.heads.spade",
+        "SPADEHead",
+        SPADESettings,
+        layers=catalogue.default_layers_and_last,
+        dims=lambda backbone: None,
     ),
 }

@@ -11,7 +11,9 @@ from PIL import Image
 
 from common.errors import UsageError, WorkError
 from demo_set import generate as demo
-from demo_set.draw import VISIBLE
+from demo_set.draw import LIGHT, REFERENCE, VISIBLE
+from demo_set.flange import RIM
+from demo_set.loose_flange import PLAY, SCALE, view
 
 TINY = {"size": 96, "train": 3, "good": 2, "defective": 2}
 KINDS = [(category, kind) for category in demo.CATEGORIES for kind in range(4)]
@@ -119,6 +121,79 @@ def test_good_pictures_differ_within_the_play_of_the_fixture():
     assert np.abs(shots[0] - shots[1]).mean() > 0.01
 
 
+# The mean of each channel of the second picture of each folder.
+MEANS = {
+    ("weave", None): (145.772, 143.289, 134.709),
+    ("weave", 0): (150.001, 147.950, 138.596),
+    ("weave", 1): (140.824, 139.175, 131.109),
+    ("weave", 2): (143.151, 139.114, 132.455),
+    ("weave", 3): (154.332, 149.875, 142.533),
+    ("flange", None): (99.223, 114.592, 128.592),
+    ("flange", 0): (99.447, 115.125, 132.502),
+    ("flange", 1): (100.639, 116.470, 129.784),
+    ("flange", 2): (97.267, 112.757, 127.937),
+    ("flange", 3): (97.768, 111.740, 127.295),
+}
+
+
+@pytest.mark.parametrize(("category", "kind"), MEANS)
+def test_the_first_categories_keep_their_pixels(category, kind):
+    (picture, *_) = demo.draw(category, demo.Picture("test", kind, 1), demo.Settings(size=96))
+    means = np.asarray(picture).mean(axis=(0, 1))
+    assert means == pytest.approx(MEANS[category, kind], abs=0.005)
+
+
+def loose(index: int, kind: int | None = None) -> demo.Shot:
+    return demo.take("loose_flange", demo.Picture("test", kind, index), demo.Settings())
+
+
+def place(index: int):
+    """The view of a picture of `loose`, and the middle of its flange in pixels (x,y)."""
+    rng = np.random.default_rng(np.random.SeedSequence([0, 2, 1, index]).spawn(3)[0])
+    seen = view(rng, 320)
+    row, column = np.unravel_index(np.hypot(seen.x, seen.y).argmin(), seen.x.shape)
+    return seen, np.array((column, row)) + 0.5
+
+
+def test_a_loose_flange_lies_at_any_angle_and_place():
+    views = [view(np.random.default_rng(seed), 64) for seed in range(40)]
+    turns = np.array([v.turn for v in views])
+    assert turns.min() < -2.5 and turns.max() > 2.5 and np.abs(turns).min() < 0.5
+    middles = np.array([np.unravel_index(np.hypot(v.x, v.y).argmin(), v.x.shape) for v in views])
+    assert (np.ptp(middles, axis=0) > 0.7 * 2 * PLAY * 64 / REFERENCE).all()
+
+
+def test_a_loose_flange_is_steel_on_a_mat_and_all_of_it_is_seen():
+    for index in range(6):
+        shot, (seen, middle) = loose(index).seen, place(index)
+        assert np.abs(middle - 160).max() + RIM * SCALE < 140
+        radius = np.hypot(seen.x, seen.y)
+        web = shot[(radius > 55) & (radius < 62)].mean(axis=0)
+        mat = shot[radius > 1.25 * RIM].mean(axis=0)
+        assert mat[2] > 1.3 * mat[0] and abs(web[2] - web[0]) < 0.12 * web[0]
+
+
+def test_light_comes_from_the_same_side_however_a_flange_is_turned():
+    rows, columns = np.mgrid[:320, :320] + 0.5
+    for index in range(8):
+        shot, (seen, middle) = loose(index).seen.mean(axis=2), place(index)
+        radius = np.hypot(seen.x, seen.y)
+        lit = (columns - middle[0]) * LIGHT[0] + (rows - middle[1]) * LIGHT[1] > 0
+        rim = (radius > RIM - 5) & (radius < RIM - 1)
+        assert shot[rim & lit].mean() > 1.05 * shot[rim & ~lit].mean()
+        beside = (radius > RIM + 2) & (radius < RIM + 7)  # the shadow is on the other side
+        assert shot[beside & lit].mean() > 1.1 * shot[beside & ~lit].mean()
+
+
+@pytest.mark.parametrize("kind", range(4))
+def test_a_defect_of_a_loose_flange_is_on_it(kind):
+    for index in range(4):
+        shot = loose(index, kind)
+        rng = np.random.default_rng(np.random.SeedSequence([0, 2, 2 + kind, index]).spawn(3)[0])
+        seen = view(rng, 320)
+        assert np.hypot(seen.x, seen.y)[shot.mask > 0].max() < RIM + 6
+
+
 def test_second_call_does_nothing(tiny, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in tiny[0].parent.rglob("*")}
     monkeypatch.setattr(demo, "draw", lambda *_: pytest.fail("drawn again"))
@@ -164,7 +239,7 @@ def test_interrupted_run_leaves_nothing_behind(tmp_path, monkeypatch):
         ({"size": 8}, "expected a whole number from 64 to 2048, got 8"),
         ({"seed": -1}, "got -1"),
         ({"train": 0}, "got 0"),
-        ({"categories": ["bottle"]}, "expected some of weave, flange, got 'bottle'"),
+        ({"categories": ["bottle"]}, "expected some of weave, flange, loose_flange, got 'bottle'"),
         ({"categories": ["weave", "weave"]}, "weave,weave repeats a name"),
         ({"categories": []}, "expected some of weave, flange"),
     ],

@@ -204,6 +204,12 @@ def default_layers(backbone: str) -> tuple[str, ...]:
     return preset(backbone, "last")
 
 
+def default_layers_and_last(backbone: str) -> tuple[str, ...]:
+    """The default layers, and the last layer or block of the network."""
+    last = all_layers(backbone)[-1]
+    return tuple(dict.fromkeys((*default_layers(backbone), last)))
+
+
 def default_dims(backbone: str) -> int | None:
     """The default number of channels that are kept; None for all."""
     return RESIDUAL[backbone][1] if backbone in RESIDUAL else None
