@@ -83,8 +83,12 @@ class Learned:
     def _reduced(self, count: int, what: str) -> tuple[np.ndarray, np.ndarray]:
         """Greedy k-centre selection of `count` patches; WorkError if values are not finite."""
         directions = projection(self.dims)
-        with np.errstate(invalid="ignore", over="ignore"):
-            projected = np.concatenate(each(lambda patches: patches @ directions, self.patches))
+
+        def project(patches: np.ndarray) -> np.ndarray:
+            with np.errstate(invalid="ignore", over="ignore"):
+                return patches @ directions
+
+        projected = np.concatenate(each(project, self.patches))
         if not np.isfinite(projected).all():
             raise WorkError("the features contain values that are not finite, or too large")
         found: list[int] = []
