@@ -57,7 +57,7 @@ def parse_options():
         "--coreset_ratio",
         type=checked(positive),
         default=0.1,
-        help="of patchcore, for all contenders; the peer's fit takes the square of it as long",
+        help="of patchcore, for all contenders; the peer's fit takes time in proportion to it",
     )
     parser.add_argument("--rounds", type=whole(1), default=5, help="measurements of each kind")
     for name in PEERS["padim"]:

@@ -8,8 +8,9 @@ from demo_set.flange import DEFECTS, Damage, picture, piece
 
 __all__ = ["DEFECTS", "Damage", "picture", "piece", "view"]
 
-SCALE = 0.7  # of the flange that lies in its fixture
-PLAY = 48.0  # largest distance from the middle along each axis, in reference pixels
+SCALE = 0.85  # of the flange that lies in its fixture
+PLAY = 24.0  # largest distance from the middle along each axis, in reference pixels
+DRAWS = 3  # a defect is the largest of so many
 
 
 def view(rng: Generator, size: int) -> View:

@@ -60,7 +60,7 @@ class Detector:
         if head.n == 0:
             raise UsageError("there are no training pictures")
         try:
-            with phase("inversion"):
+            with phase("finishing"):
                 head.finish()
         except WorkError as error:
             weights = self.record.features.weights.name

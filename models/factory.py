@@ -91,7 +91,7 @@ def plan(
     backbone = backbone or sources.backbone_of(pretrained_backbone)
     _require_known(method, backbone, layers, category, sigma, seed)
     row = METHODS[method]
-    patch_size = row.patch_size if patch_size is None else patch_size
+    patch_size = row.patch_size(backbone) if patch_size is None else patch_size
     settings = row.settings() if settings is None else settings
     preprocessing = preprocessing or Preprocessing()
     layers = row.layers(backbone) if layers is None else tuple(layers)

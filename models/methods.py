@@ -13,6 +13,8 @@ LARGEST_EPSILON = 1e12  # of what float32 computes with
 EPSILON = 0.01  # Defard et al. 2020, for features of a residual network
 # The features of an EfficientNet-Lite have 10 to 100 times the variance (docs/backbones.md).
 LITE_EPSILON = 0.5
+# Of an EfficientNet-Lite; docs/methods.md has the measurements.
+MIDDLE_BLOCKS = (("last", 2), ("first", 4))
 CORESET_RATIO = 0.1  # Roth et al. 2022, section 4.2: as accurate as all patches
 GAUSSIANS = ("auto", "joint", "multiscale")
 MULTISCALE_GRIDS = 3
@@ -108,14 +110,18 @@ class PatchCoreSettings(Settings):
 
 
 def middle_layers(backbone: str) -> tuple[str, ...]:
-    """Layers at 1/8 and 1/16 of the picture's side (Roth et al. 2022, section 4.2).
-
-    Of an EfficientNet-Lite only the last block at 1/8: deeper ones have larger variances, so that
-    they would decide most distances (docs/methods.md has the measurements).
-    """
+    """Layers at 1/8 and 1/16 of the picture's side (Roth et al. 2022, section 4.2)."""
     if backbone in catalogue.RESIDUAL:
         return catalogue.RESIDUAL_LAYERS[1:3]
-    return catalogue.preset(backbone, "last", (2,) if backbone in catalogue.LITE else (2, 4))
+    if backbone not in catalogue.LITE:
+        return catalogue.preset(backbone, "last", (2, 4))
+    fine, deep = (catalogue.preset(backbone, which, (stage,)) for which, stage in MIDDLE_BLOCKS)
+    return fine + deep
+
+
+def middle_average(backbone: str) -> int:
+    """3, as in the paper; 1 for an EfficientNet-Lite, where it blurs small defects."""
+    return 1 if backbone in catalogue.LITE else 3
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ class Method:
     module, head : the head's class, imported at first use
     settings : subclass of Settings; its fields have defaults
     layers, dims : backbone → default layers, default number of channels (None: all)
-    patch_size : default side of the neighbourhood that each map is averaged over
+    patch_size : backbone → default side of the neighbourhood that each map is averaged over
     smaller : settings of the method that make a model smaller, for the message of one too large
     """
 
@@ -168,7 +174,7 @@ class Method:
     settings: type[Settings]
     layers: Callable[[str], tuple[str, ...]] = catalogue.default_layers
     dims: Callable[[str], int | None] = catalogue.default_dims
-    patch_size: int = 1
+    patch_size: Callable[[str], int] = lambda backbone: 1
     smaller: tuple[str, ...] = ()
 
     def head_class(self) -> type:
@@ -184,7 +190,7 @@ METHODS = {
         PatchCoreSettings,
         layers=middle_layers,
         dims=lambda backbone: None,
-        patch_size=3,
+        patch_size=middle_average,
         smaller=("coreset_ratio",),
     ),
     "spade": Method(

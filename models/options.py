@@ -141,7 +141,7 @@ def _dims(row: Method) -> str:
 
 
 def _patch_size(row: Method) -> str:
-    return str(row.patch_size)
+    return ", ".join(f"{row.patch_size(name)} of {name}" for name in EXAMPLES)
 
 
 def _described(method: str, setting: dataclasses.Field) -> str:

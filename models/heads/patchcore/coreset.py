@@ -8,8 +8,10 @@ matrix product gives the distances of all patches from all centres chosen meanwh
 products is the same as before, but they are products of matrices.
 
 The projected patches are rounded to whole numbers so small that float32 adds their products without
-any error (`whole`). So the choice depends neither on the size of a block, nor on the number of
-threads, nor on the processor, and equal distances are equal: the patch with the lowest index wins.
+any error (`whole`). So the choice among the same rounded patches depends neither on the size of a
+block, nor on the number of threads, nor on the processor, and equal distances are equal: the patch
+with the lowest index wins. (The projection before it is in float32: another processor may round a
+coordinate to the next whole number.)
 """
 
 from collections.abc import Iterator

@@ -7,6 +7,7 @@ import numpy as np
 from common.errors import WorkError
 from common.progress import progress
 from models.heads.patchcore.coreset import choices, projection, whole
+from models.parallel import each
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +83,12 @@ class Learned:
     def _reduced(self, count: int, what: str) -> tuple[np.ndarray, np.ndarray]:
         """Greedy k-centre selection of `count` patches; WorkError if values are not finite."""
         directions = projection(self.dims)
-        with np.errstate(invalid="ignore", over="ignore"):
-            projected = np.concatenate([patches @ directions for patches in self.patches])
+
+        def project(patches: np.ndarray) -> np.ndarray:
+            with np.errstate(invalid="ignore", over="ignore"):
+                return patches @ directions
+
+        projected = np.concatenate(each(project, self.patches))
         if not np.isfinite(projected).all():
             raise WorkError("the features contain values that are not finite, or too large")
         found: list[int] = []

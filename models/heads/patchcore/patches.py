@@ -28,17 +28,14 @@ class Patches:
         }
 
     def __call__(self, maps: Maps) -> np.ndarray:
-        b, (h, w) = len(maps[0]), self.grid
-        out, start = np.empty((b, h * w, self.dims), np.float32), 0
+        seen = []
         for i, stage in enumerate(maps):
             if i in self.matrices:
                 rows, columns = self.matrices[i]
                 stage = rows @ (stage @ columns)
-            channels = stage.shape[1]
-            flat = stage.reshape(b, channels, h * w).transpose(0, 2, 1)
-            out[:, :, start : start + channels] = flat
-            start += channels
-        return out.reshape(b * h * w, self.dims)
+            seen.append(stage.reshape(*stage.shape[:2], -1))
+        joined = np.concatenate(seen, axis=1)
+        return np.ascontiguousarray(joined.transpose(0, 2, 1)).reshape(-1, self.dims)
 
 
 def bilinear(source: int, target: int) -> np.ndarray:
