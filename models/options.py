@@ -38,13 +38,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "numbers, <block>.expand, <block>.depthwise, or first, middle, last (default: the first "
         "blocks of 3 stages of an EfficientNet-Lite, block4,block6,block12 for "
         "efficientnet_lite0; last for another EfficientNet; layer1,layer2,layer3 for a residual "
-        "network)",
+        "network; a method can add the last block or layer, see docs/methods.md)",
     )
     group.add_argument(
         "--dims",
         type=whole(1),
         help="number of channels to keep (default: all for an EfficientNet, 100 for resnet18 and "
-        "resnet34, 550 for wide networks, 300 for other residual networks)",
+        "resnet34, 550 for wide networks, 300 for other residual networks; a method can keep all, see "
+        "docs/methods.md)",
     )
     group.add_argument(
         "--reduction",
