@@ -44,8 +44,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--dims",
         type=whole(1),
         help="number of channels to keep (default: all for an EfficientNet, 100 for resnet18 and "
-        "resnet34, 550 for wide networks, 300 for other residual networks; a method can keep all, see "
-        "docs/methods.md)",
+        "resnet34, 550 for wide networks, 300 for other residual networks; a method can keep all, "
+        "see docs/methods.md)",
     )
     group.add_argument(
         "--reduction",
