@@ -14,7 +14,7 @@ from models.heads.patchcore import PatchCoreHead, coreset, layer, weighted
 from models.heads.patchcore.coreset import choices, projection, whole
 from models.heads.patchcore.learned import Learned
 from models.heads.patchcore.search import Search
-from models.methods import METHODS, PatchCoreSettings
+from models.methods import PatchCoreSettings
 from tests.conftest import NO_GRAPH, WEIGHTS, call, fails
 
 STAGES = [(3, (8, 8)), (5, (4, 4))]

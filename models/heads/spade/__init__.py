@@ -73,7 +73,8 @@ class SPADEHead:
         self.pooled = np.concatenate(self._batches[0])
         for level, batches in zip(self.levels, self._batches[1:], strict=True):
             level.fill(batches)
-        if not all(np.isfinite(level.norms).all() for level in self.levels):
+        learned = [self.pooled, *(level.norms for level in self.levels)]
+        if not all(np.isfinite(array).all() for array in learned):
             raise WorkError("the features contain values that are not finite")
         self._batches = []
         self._require_patches(self.n - 1)
