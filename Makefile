@@ -20,8 +20,11 @@ MODE ?= lite_train_lite_infer
 .PHONY: demo check lint test test-paddle26 tipc bench peers format clean
 
 demo: $(VENV)/installed
-	$(BIN)/python -m demo_set --save_path $(DEMO)/data --categories weave,flange,loose_flange
+	$(BIN)/python -m demo_set --save_path $(DEMO)/data
 	$(BIN)/python train.py --data_path $(DEMO)/data --save_path $(DEMO)/output \
+		--log_dir $(DEMO)/logs --val True --save_picture True --num_pictures 12
+	$(BIN)/python -m demo_set --save_path $(DEMO)/loose --categories loose_flange
+	$(BIN)/python train.py --data_path $(DEMO)/loose --save_path $(DEMO)/output --method patchcore \
 		--log_dir $(DEMO)/logs --val True --save_picture True --num_pictures 12
 	$(BIN)/python predict.py --picture_path $(DEMO)/data/flange/test/rust/000.png \
 		--model_path $(DEMO)/output/flange --save_path $(DEMO)/prediction.png
@@ -57,7 +60,9 @@ tipc: $(VENV)/installed-dev
 	test $(MODE) != lite_train_lite_infer || { \
 		$(TIPC)/prepare.sh $(CONFIGS)/train_infer_python_default.txt $(MODE) && \
 		$(TIPC)/test_train_inference_python.sh $(CONFIGS)/train_infer_python_default.txt $(MODE) && \
-		$(BIN)/python test_tipc/compare_results.py --log_file "output/PaDiM_default/python_*.log"; }
+		$(BIN)/python test_tipc/compare_results.py --log_file "output/PaDiM_default/python_*.log" && \
+		$(TIPC)/test_train_inference_python.sh $(CONFIGS)/train_infer_python_patchcore.txt $(MODE) && \
+		$(TIPC)/test_train_inference_python.sh $(CONFIGS)/train_infer_python_spade.txt $(MODE); }
 	$(TIPC)/prepare.sh $(CONFIGS)/paddle2onnx_infer_python.txt $(MODE)
 	$(TIPC)/test_paddle2onnx.sh $(CONFIGS)/paddle2onnx_infer_python.txt $(MODE)
 	$(TIPC)/test_ptq_inference_python.sh $(CONFIGS)/ptq_infer_python.txt $(MODE)

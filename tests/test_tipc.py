@@ -30,7 +30,7 @@ def project(tmp_path) -> Path:
     return copy_chains(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["", "_default", "_efficientnet_b0"])
+@pytest.mark.parametrize("name", ["", "_default", "_efficientnet_b0", "_patchcore", "_spade"])
 def test_the_config_has_tipcs_lines(name):
     lines = (ROOT / CONFIG.replace(".txt", f"{name}.txt")).read_text().splitlines()
     assert len(lines) == 51
@@ -108,7 +108,7 @@ def test_the_commands_carry_the_configs_options(project):
 
 def test_only_the_chain_of_the_default_leaves_the_backbone_out(project):
     configs = sorted((project / "test_tipc/configs/PaDiM").glob("*.txt"))
-    assert len(configs) == 7
+    assert len(configs) == 9
     for path in configs:
         trains = re.findall(r"(?m)^\w*train:train\.py.*", path.read_text())
         assert len(trains) == 1, path
@@ -134,6 +134,16 @@ def test_the_chain_of_the_default(project, missing, rows):
         for p in precisions
         for b in (1, 8)
     }
+
+
+@pytest.mark.parametrize("method", ["patchcore", "spade"])
+def test_each_other_method_has_a_chain(project, method):
+    config = CONFIG.replace(".txt", f"_{method}.txt")
+    done = bash(project, "test_train_inference_python.sh", config, LITE)
+    assert done.returncode == 0, done.stderr
+    train, _, export, *others = calls(project)
+    assert f"--method={method}" in train and "export_model.py" in export
+    assert len(others) == 2 and "5 passed, 0 failed, 0 skipped" in done.stdout
 
 
 def test_the_reference_of_the_default_names_pictures_of_its_own():
