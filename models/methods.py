@@ -20,6 +20,7 @@ GAUSSIANS = ("auto", "joint", "multiscale")
 MULTISCALE_GRIDS = 3
 LARGEST_GALLERY = 10_000
 LARGEST_KAPPA = 1000
+SEARCHES = ("exact", "approximate")
 IMAGE_SCORES = ("pooled", "maximum")
 
 
@@ -96,13 +97,22 @@ class PatchCoreSettings(Settings):
     """Raises ValueError if a value makes no sense.
 
     coreset_ratio : share of the training patches that the bank keeps
+    search : one of SEARCHES, for the nearest entry of the bank
     """
 
     coreset_ratio: float = setting(
         CORESET_RATIO, "share of the training patches that are kept, above 0 and at most 1"
     )
+    search: str = setting(
+        "exact",
+        "of the nearest patch of the bank: exact; approximate is faster, but can find one that is "
+        "slightly farther",
+        SEARCHES,
+    )
 
     def __post_init__(self):
+        if self.search not in SEARCHES:
+            raise ValueError(f"search {self.search!r}: expected one of {', '.join(SEARCHES)}")
         if not 0 < self.coreset_ratio <= 1:
             raise ValueError(
                 f"coreset_ratio {self.coreset_ratio}: expected a number above 0, at most 1"

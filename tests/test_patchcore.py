@@ -366,3 +366,22 @@ def test_patchcore_runs_through_every_script(demo, tmp_path):
         graph = next(path for path in folder.glob("fused.*") if path.suffix in GRAPHS)
         fused = call("infer", "-i", pictures, "--model_file", graph, *batch)
         assert scores(fused) == pytest.approx(found, rel=1e-4)
+
+
+def test_the_approximate_search_finds_entries_that_are_nearly_as_near():
+    rng = np.random.default_rng(3)
+    scales = np.float32(2) ** -np.arange(100)  # like features: some directions vary much
+    bank, queries = ((rng.standard_normal((n, 100)) * scales).astype(np.float32) for n in (900, 50))
+    pictures = np.arange(900, dtype=np.int32) // 30
+    exact, near = (Search(bank, pictures, kind).nearest(queries) for kind in (True, False))
+    assert (near[0] >= exact[0] * (1 - 1e-6)).all()
+    np.testing.assert_allclose(near[0], exact[0], rtol=0.05)
+    found = np.linalg.norm(queries - bank[near[1]], axis=1)
+    np.testing.assert_allclose(near[0], found, rtol=1e-5)
+    without = np.zeros(50, np.int64)
+    assert (pictures[Search(bank, pictures, False).nearest(queries, without)[1]] != 0).all()
+
+
+def test_an_unknown_search_is_refused():
+    with pytest.raises(ValueError, match="search 'near': expected one of exact, approximate"):
+        PatchCoreSettings(search="near")

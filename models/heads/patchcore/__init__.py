@@ -58,7 +58,7 @@ class PatchCoreHead:
         self._require_open()
         if self.n < 2:
             raise UsageError(f"training needs at least 2 good pictures, found {self.n}")
-        self.search = Search(*self.learned.coreset())
+        self.search = Search(*self.learned.coreset(), self.settings.search == "exact")
         # The distances of training patches from what other pictures have.
         distances, _ = self.search.nearest(*self.learned.sample(SAMPLE))
         usual = distances[np.isfinite(distances) & (distances > 0)]
@@ -111,7 +111,7 @@ class PatchCoreHead:
         if unit.shape != (1,) or unit.dtype.kind != "f" or not unit[0] > 0:
             raise ValueError(f"unit is {unit}, expected one number above 0")
         head.n, head.unit, head.learned = n, float(unit[0]), None
-        head.search = Search(bank.astype(np.float32), pictures)
+        head.search = Search(bank.astype(np.float32), pictures, settings.search == "exact")
         return head
 
     def _require_shapes(self, bank: np.ndarray, pictures: np.ndarray, n: int) -> None:

@@ -6,6 +6,9 @@ vectors is a lower bound of the distance, because two norms differ by at most th
 difference. One matrix product gives all bounds. The entry with the smallest bound is often the
 nearest; only entries whose bound is below its distance can be nearer (on MVTec AD bottle 10 to 20
 of 16,385), and only of these the distances are computed, from the differences in all channels.
+
+The approximate search ends with the entry of the smallest bound: its distance is computed, but
+another entry may be nearer.
 """
 
 import threading
@@ -41,11 +44,11 @@ class Search:
     """Finds the nearest of the entries `bank`, float32 [M,D].
 
     `pictures`, int [M]: the training picture of each entry, for `without`, the picture of each
-    query, whose entries are then left out.
+    query, whose entries are then left out. `exact`: whether `nearest` is; `neighbours` always is.
     """
 
-    def __init__(self, bank: np.ndarray, pictures: np.ndarray):
-        self.bank, self.pictures = bank, pictures
+    def __init__(self, bank: np.ndarray, pictures: np.ndarray, exact: bool = True):
+        self.bank, self.pictures, self.exact = bank, pictures, exact
         self.mean = bank.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred = bank - self.mean
         _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
@@ -128,9 +131,11 @@ class Search:
         if without is not None:
             bounds[self.pictures == without[rows, None]] = np.inf
         first = bounds.argmin(axis=1)
+        there = np.isfinite(bounds[np.arange(len(rows)), first])
+        if not self.exact:
+            return rows[there], first[there], rows[:0]
         limit = self._limit(self._squared(queries, rows, first), turned.squares[rows])
-        if without is not None:
-            limit[np.isinf(bounds[np.arange(len(rows)), first])] = -np.inf
+        limit[~there] = -np.inf
         np.less_equal(bounds, limit[:, None], out=below)
         row, near = np.divmod(np.flatnonzero(below), entries)
         if kind == 1:
