@@ -6,6 +6,8 @@ together are one small matrix on each side of the scores: map = A_h · scores ·
 
 import numpy as np
 
+from models.grids import bilinear
+
 
 class AnomalyMap:
     """Patch scores [B,h,w] → smoothed maps [B,H,W], float32; `sigma` in pixels of the crop."""
@@ -26,17 +28,10 @@ def image_scores(maps: np.ndarray) -> np.ndarray:
 def _upsample_and_smooth(source: int, target: int, sigma: float) -> np.ndarray:
     """The matrix [target,source] of both steps along one axis.
 
-    Upsampling puts pixel centres on pixel centres (align_corners=False); smoothing mirrors
-    at the border and ends at 4 σ, as `scipy.ndimage.gaussian_filter` does by default (which takes
-    0.3 s to import).
+    Smoothing mirrors at the border and ends at 4 σ, as `scipy.ndimage.gaussian_filter` does by
+    default (which takes 0.3 s to import).
     """
-    centres = (np.arange(target) + 0.5) * source / target - 0.5
-    centres = np.clip(centres, 0, source - 1)
-    low = np.minimum(centres.astype(int), max(source - 2, 0))
-    part = centres - low
-    upsample = np.zeros((target, source))
-    upsample[np.arange(target), low] = 1 - part
-    upsample[np.arange(target), np.minimum(low + 1, source - 1)] += part
+    upsample = bilinear(source, target)
     radius = int(4 * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     mirrored = np.pad(upsample, ((radius, radius), (0, 0)), mode="symmetric")

@@ -26,3 +26,17 @@ def evenly(index: np.ndarray) -> slice | np.ndarray:
     step = int(index[1] - index[0]) if len(index) > 1 else 1
     even = (np.diff(index) == step).all()
     return slice(int(index[0]), int(index[-1]) + 1, step) if even else index
+
+
+def bilinear(source: int, target: int) -> np.ndarray:
+    """The matrix float64 [target,source] of bilinear upsampling along one axis.
+
+    Centres of pixels stay at centres of pixels (align_corners=False).
+    """
+    centres = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.minimum(centres.astype(int), max(source - 2, 0))
+    part = centres - low
+    matrix = np.zeros((target, source))
+    matrix[np.arange(target), low] = 1 - part
+    matrix[np.arange(target), np.minimum(low + 1, source - 1)] += part
+    return matrix

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.grids import Grid
+from models.grids import Grid, bilinear
 from models.heads import Maps, Stages
 
 
@@ -22,7 +22,7 @@ class Patches:
         self.grid: Grid = tuple(stages[0][1])
         self.dims = sum(channels for channels, _ in stages)
         self.matrices = {
-            i: (bilinear(grid[0], self.grid[0]), bilinear(grid[1], self.grid[1]).T.copy())
+            i: (_upsampling(grid[0], self.grid[0]), _upsampling(grid[1], self.grid[1]).T.copy())
             for i, (_, grid) in enumerate(stages)
             if tuple(grid) != self.grid
         }
@@ -38,15 +38,5 @@ class Patches:
         return np.ascontiguousarray(joined.transpose(0, 2, 1)).reshape(-1, self.dims)
 
 
-def bilinear(source: int, target: int) -> np.ndarray:
-    """The matrix float32 [target,source] of bilinear upsampling along one axis.
-
-    Centres of pixels stay at centres of pixels (align_corners=False).
-    """
-    centres = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    low = np.minimum(centres.astype(int), max(source - 2, 0))
-    part = centres - low
-    matrix = np.zeros((target, source))
-    matrix[np.arange(target), low] = 1 - part
-    matrix[np.arange(target), np.minimum(low + 1, source - 1)] += part
-    return matrix.astype(np.float32)
+def _upsampling(source: int, target: int) -> np.ndarray:
+    return bilinear(source, target).astype(np.float32)
