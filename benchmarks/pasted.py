@@ -14,7 +14,6 @@ import numpy as np
 from common.errors import run
 from common.logs import start_logging
 from common.options import Parser
-from common.preprocessing import Preprocessing
 from datasets import mvtec
 from datasets.samples import Sample
 from datasets.transforms import Transform
@@ -22,7 +21,8 @@ from evaluation.figures import measure
 from evaluation.report import table
 from evaluation.testing import ScoredPicture
 from models.factory import build_detector
-from models.options import add_model_options, backbone_from, engine_from, layers_from, settings_from
+from models.options import add_model_options, engine_from
+from tasks.settings import model_from
 
 BATCH = 32
 SIDES = {"small": (6, 14), "large": (18, 44)}  # pixels of the crop
@@ -65,18 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     start_logging()
     category = mvtec.open_category(options.data_path, options.category)
-    backbone = backbone_from(options)
-    detector = build_detector(
-        method=options.method,
-        backbone=backbone,
-        pretrained_backbone=options.pretrained_backbone,
-        settings=settings_from(options),
-        layers=layers_from(options, backbone),
-        dims=options.dims,
-        patch_size=options.patch_size,
-        preprocessing=Preprocessing(),
-        engine=engine_from(options),
-    )
+    detector = build_detector(engine=engine_from(options), **vars(model_from(options)))
     transform = Transform(detector.record.preprocessing)
 
     def crops(samples: list[Sample]) -> list[np.ndarray]:

@@ -88,6 +88,7 @@ def open_exported(
     runtime.prepare()
     engine = (engine or Engine()).resolve()
     _require_same_precision(files.model, graph, engine)
+    _warn_of_overflow(files.model, graph)
     with phase("start of the network"):
         predictor = _open(files, engine, record.size)
         outputs = _answers(files, predictor, graph, record)
@@ -143,6 +144,9 @@ def _require_same_precision(model: Path, graph: ExportedGraph, engine: Engine) -
     if graph.int8 != (engine.precision == "int8"):
         what = "an int8 graph; use int8" if graph.int8 else "not an int8 graph; use fp32"
         raise UsageError(f"{engine.precision}: {model} is {what}", "precision")
+
+
+def _warn_of_overflow(model: Path, graph: ExportedGraph) -> None:
     if graph.vnni and not has_vnni():
         logger.warning(
             "%s was quantised for processors with VNNI. This processor has none: its sums of 8-bit "

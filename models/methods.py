@@ -168,6 +168,10 @@ class SPADESettings(Settings):
                 raise ValueError(f"{name} {value}: expected a whole number from 1 to {largest}")
 
 
+def all_channels(backbone: str) -> None:
+    """All channels are kept by default."""
+
+
 @dataclass(frozen=True)
 class Method:
     """The module of a method's head, and the defaults of the method.
@@ -199,7 +203,7 @@ METHODS = {
         "PatchCoreHead",
         PatchCoreSettings,
         layers=middle_layers,
-        dims=lambda backbone: None,
+        dims=all_channels,
         patch_size=middle_average,
         smaller=("coreset_ratio",),
     ),
@@ -208,6 +212,6 @@ METHODS = {
         "SPADEHead",
         SPADESettings,
         layers=catalogue.default_layers_and_last,
-        dims=lambda backbone: None,
+        dims=all_channels,
     ),
 }

@@ -182,12 +182,12 @@ def backbone_from(options: argparse.Namespace) -> str:
 
     UsageError if --backbone and --depth contradict each other.
     """
-    if options.depth is None and options.backbone is None:
+    if options.depth is None:
+        if options.backbone is not None:
+            return options.backbone
         from models.backbones import sources  # needs NumPy, which --help does not
 
         return sources.backbone_of(options.pretrained_backbone)
-    if options.depth is None:
-        return options.backbone
     if options.depth not in DEPTHS:
         known = ", ".join(str(depth) for depth in DEPTHS)
         raise UsageError(

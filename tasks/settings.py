@@ -99,19 +99,7 @@ class Answers:
 
 def training_from(options: argparse.Namespace) -> Training:
     """Raises UsageError if options contradict each other."""
-    backbone = backbone_from(options)
-    model = Model(
-        options.method,
-        settings_from(options),
-        backbone,
-        options.pretrained_backbone,
-        layers_from(options, backbone),
-        options.dims,
-        options.reduction,
-        options.seed,
-        options.patch_size,
-    )
-    data = data_from(options)
+    model, data = model_from(options), data_from(options)
     described = ", ".join(f"{key} {value}" for key, value in vars(options).items())
     return Training(
         data,
@@ -123,6 +111,22 @@ def training_from(options: argparse.Namespace) -> Training:
         options.log_dir,
         _validation_of(options, data) if options.val else None,
         described,
+    )
+
+
+def model_from(options: argparse.Namespace) -> Model:
+    """Raises UsageError if options contradict each other."""
+    backbone = backbone_from(options)
+    return Model(
+        options.method,
+        settings_from(options),
+        backbone,
+        options.pretrained_backbone,
+        layers_from(options, backbone),
+        options.dims,
+        options.reduction,
+        options.seed,
+        options.patch_size,
     )
 
 

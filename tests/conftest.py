@@ -3,6 +3,7 @@
 import functools
 import importlib
 import io
+import json
 import os
 import sys
 from collections import Counter
@@ -49,6 +50,13 @@ def call(script: str, *arguments) -> Result:
     finally:
         sys.argv = saved
     return Result(exit.value.code, out.getvalue(), err.getvalue())
+
+
+def rows(script: str, *arguments) -> list[dict]:
+    """What `predict` or `infer` tells of each picture."""
+    result = call(script, *arguments, "--json")
+    assert result.code == 0, result.err
+    return [json.loads(line) for line in result.lines]
 
 
 def fails(result: Result, code: int, *words) -> None:

@@ -1,6 +1,5 @@
 """export_model.py and infer.py as a user calls them: the same scores as the checkpoint."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from models import checkpoint
 from models.checkpoint import DISTRIBUTION
 from models.engine import Engine, has_bfloat16
 from models.predictor import _on_gpu, require_tensorrt
-from tests.conftest import SMALL, call, fails
+from tests.conftest import SMALL, call, fails, rows
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.process
@@ -28,7 +27,7 @@ def predicted(trained, demo, tmp_path_factory) -> list[dict]:
     maps = tmp_path_factory.mktemp("maps")
     return rows(
         *("predict", "--model_path", trained / "flange", "--picture_path", demo / "flange/test"),
-        *("--json", "--no-save_picture", "--save_map", maps),
+        *("--no-save_picture", "--save_map", maps),
     )
 
 
@@ -40,12 +39,6 @@ def copied(exported, tmp_path) -> Path:
 @pytest.fixture
 def chips(demo):
     return demo / "flange/test/chip"
-
-
-def rows(*arguments) -> list[dict]:
-    result = call(*arguments)
-    assert result.code == 0, result.err
-    return [json.loads(line) for line in result.lines]
 
 
 def infer(folder, pictures, *arguments):
@@ -67,7 +60,7 @@ def same(found: list[dict], expected: list[dict], scores=1e-4, maps=1e-3) -> Non
     [(), ("-b", 1), ("-b", 5), ("--enable_mkldnn", "False"), ("--ir_optim=False",)],
 )
 def test_exported_files_judge_as_the_checkpoint_does(exported, demo, predicted, tmp_path, options):
-    options += ("--json", "--save_map", tmp_path, "--cpu_threads", 1, "--seed", 3)
+    options += ("--save_map", tmp_path, "--cpu_threads", 1, "--seed", 3)
     same(rows(*_call(exported, demo / "flange/test", *options)), predicted)
 
 
@@ -77,7 +70,7 @@ def _call(folder, pictures, *options):
 
 def test_a_fused_graph_does_too(exported, demo, predicted, tmp_path):
     fused = next(exported.glob("fused.*")).with_suffix(".json")
-    options = ("--model_file", fused, "--json", "--save_map", tmp_path)
+    options = ("--model_file", fused, "--save_map", tmp_path)
     same(rows("infer", "-i", demo / "flange/test", *options), predicted)
 
 
@@ -97,7 +90,7 @@ def onnx(trained, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("graph", ["model.onnx", "fused.onnx"])
 def test_onnx_graphs_do_too(onnx, demo, predicted, tmp_path, graph):
-    options = ("--model_file", onnx / graph, "--json", "--save_map", tmp_path)
+    options = ("--model_file", onnx / graph, "--save_map", tmp_path)
     same(rows("infer", "-i", demo / "flange/test", *options), predicted)
 
 
@@ -107,14 +100,14 @@ def test_a_float16_distribution_is_half_as_large(trained, exported, demo, predic
     assert call("export_model", "--save_dir", half, *options).code == 0
     sizes = [(folder / "distribution").stat().st_size for folder in (half, exported)]
     assert sizes[0] < 0.6 * sizes[1]
-    options = ("--json", "--save_map", tmp_path / "maps")
+    options = ("--save_map", tmp_path / "maps")
     same(rows(*_call(half, demo / "flange/test", *options)), predicted, scores=5e-3, maps=1e-2)
 
 
 @pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
 @pytest.mark.skipif(paddle.__version__ < "3", reason="not tried on Paddle 2 yet")
 def test_in_bfloat16_scores_hardly_change(exported, demo, predicted, tmp_path):
-    options = ("--json", "--save_map", tmp_path, "--precision", "bf16")
+    options = ("--save_map", tmp_path, "--precision", "bf16")
     found = rows(*_call(exported, demo / "flange/test", *options))
     for ours, theirs in zip(found, predicted, strict=True):
         assert ours["score"] == pytest.approx(theirs["score"], rel=0.05)

@@ -7,9 +7,11 @@ import numpy as np
 import paddle
 import pytest
 
+from common.errors import WorkError
 from inspection import Inspector
 from models.deployed import GRAPHS
 from models.engine import Engine
+from models.heads import stored
 from models.heads.padim import PaDiMHead
 from models.layers import constant
 from models.methods import METHODS, Method, PaDiMSettings, Settings, setting
@@ -154,3 +156,10 @@ def test_two_heads_merge_into_one_that_saw_all():
     first.finish()
     assert first.n == 12
     np.testing.assert_allclose(first.score(maps)[1], whole.score(maps)[1], rtol=1e-4)
+
+
+def test_values_that_float16_cannot_hold_are_refused():
+    array = np.array([1.5, 1e5], np.float32)
+    assert stored(array, "float32") is array
+    with pytest.raises(WorkError, match="too large for float16; use float32"):
+        stored(array, "float16")

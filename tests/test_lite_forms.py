@@ -17,7 +17,7 @@ from models import checkpoint
 from models.backbones import packages
 from models.checkpoint import DISTRIBUTION
 from models.engine import has_bfloat16, has_int8, has_vnni
-from tests.conftest import call, fails
+from tests.conftest import call, fails, rows
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.process
@@ -44,12 +44,6 @@ def trained(data, tmp_path_factory) -> Path:
     record = checkpoint.load_record(output / "flange/best.pdparams")
     assert record.settings.gaussians == "multiscale"
     return output / "flange"
-
-
-def rows(*arguments) -> list[dict]:
-    result = call(*arguments, "--json")
-    assert result.code == 0, result.err
-    return [json.loads(line) for line in result.lines]
 
 
 @pytest.fixture(scope="module")

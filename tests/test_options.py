@@ -170,19 +170,6 @@ def test_backbone_and_depth_name_the_network_together(words):
     assert backbone_from(model_options(words)) == "resnet18"
 
 
-@pytest.mark.parametrize(
-    ("words", "backbone"),
-    [
-        ("", "efficientnet_lite0"),
-        ("--pretrained_backbone random", "efficientnet_lite0"),
-        ("--pretrained_backbone embedded", "resnet18"),
-        ("--pretrained_backbone embedded --backbone efficientnet_b0", "efficientnet_b0"),
-    ],
-)
-def test_without_a_backbone_the_weights_decide(words, backbone):
-    assert backbone_from(model_options(words)) == backbone
-
-
 def test_backbone_and_depth_may_not_disagree():
     with pytest.raises(UsageError, match="--depth 18 and --backbone resnet34 contradict"):
         backbone_from(Namespace(backbone="resnet34", depth=18))

@@ -1,10 +1,8 @@
 """From training to deployment with other backbones, layers and reductions."""
 
-import json
-
 import pytest
 
-from tests.conftest import SMALL, call, fails
+from tests.conftest import SMALL, call, fails, rows
 
 pytestmark = pytest.mark.process
 
@@ -26,12 +24,6 @@ def trained(request, demo, tmp_path_factory):
     )
     assert result.code == 0 and "RANDOM" in result.err, result.err
     return output / "flange"
-
-
-def rows(*arguments) -> list[dict]:
-    result = call(*arguments, "--json")
-    assert result.code == 0, result.err
-    return [json.loads(line) for line in result.lines]
 
 
 @pytest.fixture(scope="module")

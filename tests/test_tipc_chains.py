@@ -1,11 +1,12 @@
-"""test_tipc's preparation, and its chains of ONNX, int8 and dynamic to static."""
+"""test_tipc's preparation, and its chains of the default, the other methods, ONNX, int8 and dynamic
+to static."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.tipc import CONFIG, LITE, bash, calls, change, copy_chains
+from tests.tipc import CONFIG, LITE, ROOT, bash, calls, change, copy_chains
 
 pytestmark = [pytest.mark.process, pytest.mark.once]
 
@@ -166,3 +167,56 @@ def test_the_dynamic_chain_compares_both_ways(project):
     assert done.returncode == 2  # dynamic training and prediction
     ways = [re.findall("--to_static=(\\w+)", line) for line in calls(project)]
     assert ways == [["False"], ["False"], ["True"], ["True"], []]
+
+
+def test_only_the_chain_of_the_default_leaves_the_backbone_out(project):
+    configs = sorted((project / "test_tipc/configs/PaDiM").glob("*.txt"))
+    assert len(configs) == 9
+    for path in configs:
+        trains = re.findall(r"(?m)^\w*train:train\.py.*", path.read_text())
+        assert len(trains) == 1, path
+        assert ("--backbone=" in trains[0]) != path.stem.endswith("_default"), path
+
+
+@pytest.mark.parametrize(("missing", "rows"), [("", 8), ("bf16", 4)])
+def test_the_chain_of_the_default(project, missing, rows):
+    config = CONFIG.replace(".txt", "_default.txt")
+    script = "test_train_inference_python.sh"
+    done = bash(project, script, config, LITE, missing=missing)
+    assert done.returncode == 0, done.stderr
+    train, _, export, *others = calls(project)
+    assert len(others) == rows and f"{3 + rows} passed, 0 failed, {8 - rows} skipped" in done.stdout
+    assert "backbone=" not in train.replace("--pretrained_backbone=auto", "")
+    pictures = "--input_file=./test_tipc/data/default/weave/test"
+    assert all(pictures in row.split() for row in others)
+    logs = {p.name for p in (project / "test_tipc/output/PaDiM_default").glob("python_infer_*")}
+    precisions = ("fp32",) if missing else ("fp32", "bf16")
+    assert logs == {
+        f"python_infer_cpu_usemkldnn_True_threads_{t}_precision_{p}_batchsize_{b}.log"
+        for t in (1, 2)
+        for p in precisions
+        for b in (1, 8)
+    }
+
+
+@pytest.mark.parametrize("method", ["patchcore", "spade"])
+def test_each_other_method_has_a_chain(project, method):
+    config = CONFIG.replace(".txt", f"_{method}.txt")
+    done = bash(project, "test_train_inference_python.sh", config, LITE)
+    assert done.returncode == 0, done.stderr
+    train, _, export, *others = calls(project)
+    assert f"--method={method}" in train and "export_model.py" in export
+    assert len(others) == 2 and "5 passed, 0 failed, 0 skipped" in done.stdout
+
+
+def test_the_reference_of_the_default_names_pictures_of_its_own():
+    """Otherwise compare_results.py could not tell which reference a log belongs to."""
+    names = {
+        path.name: {line.split("\t")[0] for line in path.read_text().splitlines()}
+        for path in (ROOT / "test_tipc/results").glob("*.txt")
+    }
+    default = names.pop("PaDiM_default_fp32.txt")
+    assert len(default) == 18 and all(
+        name.startswith("test_tipc/data/default/") for name in default
+    )
+    assert not any(default & others for others in names.values())

@@ -7,6 +7,8 @@ from safetensors.numpy import save_file
 from common.errors import UsageError, WorkError
 from models.backbones import catalogue, network, packages, sources
 from models.factory import build_detector, plan
+from models.options import backbone_from
+from tests.test_options import model_options
 
 pytestmark = pytest.mark.usefixtures("shapes_once")
 
@@ -88,3 +90,16 @@ def test_a_weight_file_that_is_not_there_is_wrong_use(tmp_path, name):
     with pytest.raises(UsageError, match="no such weight file") as error:
         sources.find("resnet18", str(tmp_path / name))
     assert error.value.setting == "pretrained_backbone"
+
+
+@pytest.mark.parametrize(
+    ("words", "backbone"),
+    [
+        ("", "efficientnet_lite0"),
+        ("--pretrained_backbone random", "efficientnet_lite0"),
+        ("--pretrained_backbone embedded", "resnet18"),
+        ("--pretrained_backbone embedded --backbone efficientnet_b0", "efficientnet_b0"),
+    ],
+)
+def test_without_a_backbone_the_weights_decide(words, backbone):
+    assert backbone_from(model_options(words)) == backbone

@@ -214,10 +214,10 @@ def convert(state: dict[str, Tensor | np.ndarray], backbone: str, path: Path) ->
         return right
     if not there:
         found = [f"the file holds {listed(state, sanity.SHOWN) or 'no tensors'}"]
-    others = wrong["missing"] or wrong["extra"] or wrong["misshapen"]
-    other, likeness = nearest_backbone(state)
-    if others and likeness == 1:
-        found = [f"these are weights of {other}: set the backbone to {other}"]
+    if wrong["missing"] or wrong["extra"] or wrong["misshapen"]:
+        other, likeness = nearest_backbone(state)
+        if likeness == 1:
+            found = [f"these are weights of {other}: set the backbone to {other}"]
     matching = f"{len(right)} of {len(expected)} tensors do"
     text = f"{path}: does not match {backbone} ({matching}); " + "; ".join(found)
     raise WorkError(shortened(text, MESSAGE))

@@ -1,10 +1,14 @@
-"""The heads of the methods: one module per method, listed in `models.methods`."""
+"""The heads of the methods: one module per method, listed in `models.methods`.
+
+`stored` and `checked` are for the arrays of every head: on their way into a file and back.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from common.errors import WorkError
 from models.grids import Grid
 
 HEAD = "head."  # prefix of the names of a head's arrays in a file
@@ -65,3 +69,20 @@ class Head(Protocol):
 
     def layer(self):
         """A paddle Layer that computes `score` on tensors, or None if the method has none."""
+
+
+def stored(array: np.ndarray, dtype: str) -> np.ndarray:
+    """`array` as `dtype`; WorkError if its values are too large for it."""
+    with np.errstate(over="ignore"):
+        found = array.astype(dtype, copy=False)
+    if not np.isfinite(found).all():
+        raise WorkError(f"the values are too large for {dtype}; use float32")
+    return found
+
+
+def checked(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The array as float32; KeyError or ValueError if it is missing or of another shape or kind."""
+    array = arrays[name]
+    if array.shape != shape or array.dtype.kind != "f":
+        raise ValueError(f"{name} is {array.dtype} {array.shape}, expected float {shape}")
+    return array.astype(np.float32, copy=False)

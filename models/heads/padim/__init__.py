@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from common.errors import UsageError, WorkError
-from models.heads import Maps, Stages
+from models.heads import Maps, Stages, checked, stored
 from models.heads.padim.gaussian import PatchGaussian
 from models.heads.padim.views import combined, views
 
@@ -97,9 +97,10 @@ class PaDiMHead:
                 rows, columns = np.tril_indices(c)
                 arrays[f"{view.name}mean{k}"] = level.mean
                 own = level.factor[:, :, -c:][:, rows, columns]
-                arrays[f"{view.name}own{k}"] = own.astype(dtype)
+                arrays[f"{view.name}own{k}"] = stored(own, dtype)
                 if k:
-                    arrays[f"{view.name}coarser{k}"] = level.factor[:, :, :-c].astype(dtype)
+                    coarser = stored(level.factor[:, :, :-c], dtype)
+                    arrays[f"{view.name}coarser{k}"] = coarser
         return arrays
 
     @classmethod
@@ -110,22 +111,15 @@ class PaDiMHead:
             for k, level in enumerate(gaussian.levels):
                 c = level.mean.shape[1]
                 rows, columns = np.tril_indices(c)
-                _fill(level.mean, arrays, f"{view.name}mean{k}")
-                own = np.empty((len(level.mean), len(rows)), np.float32)
-                _fill(own, arrays, f"{view.name}own{k}")
+                level.mean[:] = checked(arrays, f"{view.name}mean{k}", level.mean.shape)
+                own = checked(arrays, f"{view.name}own{k}", (len(level.mean), len(rows)))
                 level.factor[:, rows, level.factor.shape[2] - c + columns] = own
                 if k:
-                    _fill(level.factor[:, :, :-c], arrays, f"{view.name}coarser{k}")
+                    coarser = level.factor[:, :, :-c]
+                    coarser[:] = checked(arrays, f"{view.name}coarser{k}", coarser.shape)
         return head
 
     def layer(self):
         from models.heads.padim.distance import Distances
 
         return Distances(self.views, self.gaussians)
-
-
-def _fill(target: np.ndarray, arrays: dict[str, np.ndarray], name: str) -> None:
-    array = arrays[name]
-    if array.shape != target.shape or array.dtype.kind != "f":
-        raise ValueError(f"{name} is {array.dtype} {array.shape}, expected float {target.shape}")
-    target[:] = array

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from common.errors import UsageError, WorkError
-from models.heads import Maps, Stages
+from common.errors import UsageError
+from models.heads import Maps, Stages, checked, stored
 from models.heads.patchcore.coreset import DIMS
 from models.heads.patchcore.learned import Learned
 from models.heads.patchcore.patches import Patches
@@ -96,19 +96,15 @@ class PatchCoreHead:
         return image, distances.reshape(b, h, w)
 
     def arrays(self, dtype: str = "float32") -> dict[str, np.ndarray]:
-        with np.errstate(over="ignore"):
-            bank = self.search.bank.astype(dtype)
-        if not np.isfinite(bank).all():
-            raise WorkError(f"the features are too large for {dtype}; use float32")
-        pictures, unit = self.search.pictures, np.array([self.unit], np.float32)
-        return {"bank": bank, "pictures": pictures, "unit": unit}
+        bank, unit = stored(self.search.bank, dtype), np.array([self.unit], np.float32)
+        return {"bank": bank, "pictures": self.search.pictures, "unit": unit}
 
     @classmethod
     def from_arrays(cls, arrays: dict, settings, stages: Stages, n: int) -> "PatchCoreHead":
         head = cls(settings, stages)
-        bank, pictures, unit = (arrays[name] for name in ("bank", "pictures", "unit"))
+        bank, pictures, unit = arrays["bank"], arrays["pictures"], checked(arrays, "unit", (1,))
         head._require_shapes(bank, pictures, n)
-        if unit.shape != (1,) or unit.dtype.kind != "f" or not unit[0] > 0:
+        if not unit[0] > 0:
             raise ValueError(f"unit is {unit}, expected one number above 0")
         head.n, head.unit, head.learned = n, float(unit[0]), None
         head.search = Search(bank.astype(np.float32), pictures, settings.search == "exact")

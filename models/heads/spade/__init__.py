@@ -5,7 +5,7 @@ import numpy as np
 
 from common.errors import UsageError, WorkError
 from models.device import cpu_threads
-from models.heads import Maps, Stages
+from models.heads import Maps, Stages, checked, stored
 from models.heads.spade.gallery import BLOCK_ELEMENTS, levels, nearest_patches
 
 SAMPLE = 4  # training pictures from which a usual score is estimated
@@ -138,7 +138,7 @@ class SPADEHead:
     def arrays(self, dtype: str = "float32") -> dict[str, np.ndarray]:
         arrays = {"pooled": self.pooled.astype(np.float32)}
         for k, level in enumerate(self.levels):
-            arrays[f"patches{k}"] = level.gallery.astype(dtype, copy=False)
+            arrays[f"patches{k}"] = stored(level.gallery, dtype)
             arrays[f"centre{k}"] = level.centre
         return arrays | {"unit": np.array([self.unit], np.float32)}
 
@@ -146,13 +146,13 @@ class SPADEHead:
     def from_arrays(cls, arrays: dict, settings, stages: Stages, n: int) -> "SPADEHead":
         head = cls(settings, stages)
         head.n, head._batches = n, []
-        head.pooled = _checked(arrays, "pooled", (n, head.channels)).astype(np.float64)
+        head.pooled = checked(arrays, "pooled", (n, head.channels)).astype(np.float64)
         for k, level in enumerate(head.levels):
             shape = (n, level.channels, level.places)
-            level.gallery = _checked(arrays, f"patches{k}", shape)
-            level.centre = _checked(arrays, f"centre{k}", (level.channels,))
+            level.gallery = checked(arrays, f"patches{k}", shape)
+            level.centre = checked(arrays, f"centre{k}", (level.channels,))
             level.measure()
-        head.unit = float(_checked(arrays, "unit", (1,))[0])
+        head.unit = float(checked(arrays, "unit", (1,))[0])
         return head
 
     def layer(self):
@@ -169,11 +169,3 @@ def _of_patches(stages: Stages) -> Stages:
 def _pooled(maps: Maps) -> np.ndarray:
     """The mean over all positions of the last stage, float64 [B,c]."""
     return np.asarray(maps[-1]).mean(axis=(2, 3), dtype=np.float64)
-
-
-def _checked(arrays: dict, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The array as float32; KeyError or ValueError if it is missing or of another shape or kind."""
-    array = arrays[name]
-    if array.shape != shape or array.dtype.kind != "f":
-        raise ValueError(f"{name} is {array.dtype} {array.shape}, expected float {shape}")
-    return array.astype(np.float32, copy=False)
