@@ -9,6 +9,7 @@ from common.options import Parser, add_boolean
 from datasets.options import add_data_options, add_size_options
 from evaluation.options import add_picture_options
 from models.options import add_model_options
+from tasks.options import add_calibration_options
 from tasks.settings import training_from
 
 logger = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ def parse_options():
     add_size_options(parser)
     add_model_options(parser)
     add_boolean(parser, "--val", False, "validate each model on its test pictures afterwards")
-    add_boolean(parser, "--calibrate", True, "with --val, save the thresholds in the model")
+    add_calibration_options(parser)
     add_picture_options(parser, save_picture=False)
     parser.add_argument(
         "--save_path",

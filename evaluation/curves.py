@@ -52,9 +52,10 @@ def draw_histogram(
 
 
 def _bins(scores: np.ndarray, threshold: float | None) -> np.ndarray:
-    """Edges of bins of one width. The threshold is an edge, so that no bar is on both its sides."""
+    """Edges of bins of one width. A threshold among the scores is an edge, so that no bar is on both
+    its sides."""
     edges = np.histogram_bin_edges(scores, bins=min(40, max(10, len(scores) // 3)))
-    if threshold is None:
+    if threshold is None or not edges[0] <= threshold <= edges[-1]:
         return edges
     width = edges[1] - edges[0]
     below = int(np.ceil((threshold - edges[0]) / width))

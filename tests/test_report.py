@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.calibration import Calibration
+from common.calibration import BestF1, Calibration, Rule
 from datasets.samples import Sample
 from evaluation import report, summary
 from evaluation.curves import _bins
@@ -20,7 +20,8 @@ from evaluation.testing import ScoredPicture, score_all
 from models.detector import Scores
 
 SIZE = (32, 48)
-JUDGED = scale_for(Calibration(5.0, 5.0, 4.0, 1.0, "test"), 1.0)
+RULE = Calibration(best_f1=BestF1(5.0, 5.0, 4.0, 1.0, "test")).rule()
+JUDGED = scale_for(RULE, 1.0)
 
 
 def make_tested(kinds=("good", "good", "crack", "crack"), masks=True) -> list[ScoredPicture]:
@@ -68,35 +69,35 @@ def test_good_pictures_alone_give_no_figures_and_no_calibration(caplog):
     good = make_tested(("good", "good"))
     figures = measure(good)
     assert figures.image is None
-    assert figures.calibration(good) is None
+    assert figures.best_f1(good) is None
     assert "image figures are left out" in caplog.text
 
 
 def test_calibration_separates_what_it_was_made_from():
     tested = make_tested()
     figures = measure(tested)
-    calibration = figures.calibration(tested)
+    calibration = figures.best_f1(tested)
     defective = ["good", "good", "defective", "defective"]
-    assert [verdict(one.score, calibration.image_threshold) for one in tested] == defective
-    assert [verdict(one.map.max(), calibration.peak_threshold) for one in tested] == defective
-    assert calibration.pixel_threshold == figures.pixel.f1_max[1]
-    assert 1 <= calibration.normal_score <= 1.1
+    assert [verdict(one.score, calibration.image) for one in tested] == defective
+    assert [verdict(one.map.max(), calibration.peak) for one in tested] == defective
+    assert calibration.pixel == figures.pixel.f1_max[1]
+    assert 1 <= calibration.usual <= 1.1
 
 
 def test_image_scores_and_pixel_scores_have_thresholds_of_their_own_unit():
     tested = make_tested()
     same_unit = [replace(one, score=float(one.map.max())) for one in tested]
-    calibration = measure(tested).calibration(tested)
-    known = measure(same_unit).calibration(same_unit)
-    assert calibration.image_threshold == pytest.approx(100 * known.image_threshold)
-    assert replace(calibration, image_threshold=known.image_threshold) == known
-    assert known.peak_threshold == known.image_threshold
+    calibration = measure(tested).best_f1(tested)
+    known = measure(same_unit).best_f1(same_unit)
+    assert calibration.image == pytest.approx(100 * known.image)
+    assert replace(calibration, image=known.image) == known
+    assert known.peak == known.image
 
 
 def test_without_masks_the_threshold_of_the_maximum_judges_pixels():
     tested = make_tested(masks=False)
-    calibration = measure(tested).calibration(tested)
-    assert calibration.pixel_threshold == calibration.peak_threshold < 10
+    calibration = measure(tested).best_f1(tested)
+    assert calibration.pixel == calibration.peak < 10
 
 
 def test_every_picture_keeps_its_own_scores_and_mask():
@@ -123,15 +124,18 @@ def test_verdicts():
 
 def test_files_hold_the_figures(tmp_path):
     result = make_tested()
-    report.write_figures(tmp_path, "part", result, measure(result), {"skipped": 1})
+    report.write_figures(tmp_path, "part", result, measure(result), RULE, {"skipped": 1})
     record = json.loads((tmp_path / "metrics.json").read_text())
     assert record["category"] == "part"
     assert record["pictures"] == {"good": 2, "defective": 2}
     assert record["skipped"] == 1
     assert set(record["image"]) == {"auroc", "ap", "f1_max", "threshold"}
     assert set(record["pixel"]) == set(record["image"]) | {"aupro", "aupro_fpr_limit"}
+    assert (record["threshold_from"], record["threshold"]) == ("f1", 5.0)
+    assert (record["promise"], record["normal"]) == (None, None)
     rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
-    assert [row["verdict"] for row in rows] == ["good", "good", "defective", "defective"]
+    assert [row["p_value"] for row in rows] == [""] * 4
+    assert [row["verdict"] for row in rows] == ["defective"] * 4  # by the rule
     for name in ("roc.png", "pr.png", "histogram.png"):
         assert min(Image.open(tmp_path / name).size) >= 400
 
@@ -167,7 +171,7 @@ def test_the_summary_means_only_what_is_known(tmp_path):
 
 
 @pytest.mark.parametrize("truth", [True, False])
-@pytest.mark.parametrize("scale", [JUDGED, scale_for(None, 10.0)])
+@pytest.mark.parametrize("scale", [JUDGED, scale_for(Rule(), 10.0)])
 def test_sheets_of_a_run_have_one_size_and_one_colour_bar(tmp_path, truth, scale):
     sheet = Sheet(scale, truth)
     picture, mask = np.full((*SIZE, 3), 90, np.uint8), np.ones(SIZE, bool)

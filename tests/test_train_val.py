@@ -53,8 +53,8 @@ def test_no_temporary_file_is_left(trained):
 def test_the_checkpoint_holds_the_calibration_of_the_validation(trained):
     record = checkpoint.load(trained / "flange" / "best.pdparams")[1]
     metrics = json.loads((trained / "flange" / "metrics.json").read_text())
-    assert record.calibration.image_threshold == metrics["image"]["threshold"]
-    assert record.calibration.pixel_threshold == metrics["pixel"]["threshold"]
+    assert record.calibration.best_f1.image == metrics["image"]["threshold"]
+    assert record.calibration.best_f1.pixel == metrics["pixel"]["threshold"]
     assert record.category == "flange"
 
 
@@ -180,7 +180,7 @@ def test_skip_bad_goes_on_and_counts(demo, tmp_path):
 def test_runs_add_to_the_log_and_failures_are_in_it(demo, tmp_path):
     options = ("--data_path", demo, "--category", "weave")
     assert train(tmp_path, *options).code == 0
-    assert checkpoint.load(tmp_path / "weave/best.pdparams")[1].calibration is None
+    assert checkpoint.load(tmp_path / "weave/best.pdparams")[1].calibration.best_f1 is None
     result = train(tmp_path, *options, "--reduction", "none")
     assert result.err.count("--reduction: none") == 1
     log = (tmp_path / "logs/weave.log").read_text()
