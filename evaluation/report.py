@@ -10,6 +10,7 @@ import numpy as np
 from common.files import whole_file
 from common.timing import phase
 from evaluation.figures import Figures
+from evaluation.roc import write_roc
 from evaluation.scale import verdict
 from evaluation.testing import ScoredPicture
 
@@ -17,7 +18,7 @@ from evaluation.testing import ScoredPicture
 def write_figures(
     folder: Path, category: str, tested: Sequence[ScoredPicture], figures: Figures, more: dict
 ) -> None:
-    """Write metrics.json, scores.csv, roc.png, pr.png and histogram.png into `folder`.
+    """Write metrics.json, scores.csv, roc.csv, roc.png, pr.png and histogram.png into `folder`.
 
     `more` holds further entries of metrics.json.
     """
@@ -44,6 +45,7 @@ def _draw_curves(
 
     levels = {"image": figures.image, "pixel": figures.pixel}
     levels = {name: ranking for name, ranking in levels.items() if ranking}
+    write_roc(folder / "roc.csv", levels)
     for name, draw in (("roc.png", draw_roc), ("pr.png", draw_precision_recall)):
         if levels:
             draw(levels, folder / name, category)

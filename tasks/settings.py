@@ -51,6 +51,7 @@ class Validation:
     """What val.py does for each category of `data`.
 
     calibrate : whether to save thresholds in the model; None: only if the category is its own
+    compare : whether the table over all categories shows published figures, too
     """
 
     data: Data
@@ -60,6 +61,7 @@ class Validation:
     engine: Engine
     loading: Loading
     drawing: Drawing
+    compare: bool
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
         engine_from(options),
         loading_from(options),
         Drawing(options.save_picture, options.num_pictures, options.seed),
+        options.compare,
     )
 
 
