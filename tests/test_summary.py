@@ -92,7 +92,7 @@ def test_the_same_figures_in_markdown_csv_and_json(tmp_path):
     assert "- Extrapolated, for want of normal scores: the threshold of a|b." in lines
     rows = list(csv.DictReader((tmp_path / "summary.csv").open(newline="")))
     assert [row["category"] for row in rows] == ["a|b", "c", "mean"]
-    assert rows[0]["predict_ms"] == "32.1"
+    assert float(rows[0]["predict_ms"]) == pytest.approx(32.1)
     assert (rows[1]["pixel_auroc"], rows[1]["recall"]) == ("", "")
     record = json.loads((tmp_path / "summary.json").read_text())
     assert record["categories"]["a|b"]["false_alarm_rate"] == 0.125
