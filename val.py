@@ -6,7 +6,7 @@ from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, add_boolean, whole
 from datasets.options import add_data_options
-from evaluation.options import add_picture_options
+from evaluation.options import add_compare, add_picture_options
 from models.options import add_engine_options
 from tasks.settings import validation_from
 from tasks.verdicts import add_verdict_options
@@ -16,6 +16,7 @@ def parse_options():
     parser = Parser(__doc__)
     add_data_options(parser, training=False)
     add_picture_options(parser, save_picture=True)
+    add_compare(parser)
     parser.add_argument(
         "--model_path",
         type=Path,

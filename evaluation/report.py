@@ -13,6 +13,7 @@ from common.files import whole_file
 from common.timing import phase
 from evaluation.figures import Figures
 from evaluation.promise import Promise
+from evaluation.roc import write_roc
 from evaluation.scale import verdict
 from evaluation.testing import ScoredPicture
 
@@ -25,7 +26,7 @@ def write_figures(
     rule: Rule,
     more: dict,
 ) -> None:
-    """Write metrics.json, scores.csv, roc.png, pr.png and histogram.png into `folder`.
+    """Write metrics.json, scores.csv, roc.csv, roc.png, pr.png and histogram.png into `folder`.
 
     Verdicts are by `rule`. `more` holds further entries of metrics.json.
     """
@@ -74,6 +75,7 @@ def _draw_curves(
 
     levels = {"image": figures.image, "pixel": figures.pixel}
     levels = {name: ranking for name, ranking in levels.items() if ranking}
+    write_roc(folder / "roc.csv", levels)
     for name, draw in (("roc.png", draw_roc), ("pr.png", draw_precision_recall)):
         if levels:
             draw(levels, folder / name, category)

@@ -53,6 +53,7 @@ class Validation:
     """What val.py does for each category of `data`.
 
     calibrate : whether to save thresholds in the model; None: only if the category is its own
+    compare : whether the table over all categories shows published figures, too
     """
 
     data: Data
@@ -63,6 +64,7 @@ class Validation:
     loading: Loading
     drawing: Drawing
     wanted: Wanted
+    compare: bool
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
         loading_from(options),
         Drawing(options.save_picture, options.num_pictures, options.seed),
         wanted_from(options),
+        options.compare,
     )
 
 

@@ -43,7 +43,8 @@ def train_all(training: Training) -> int:
         with log_file(training.log_dir, name):
             return train(training, name)
 
-    return each_category(training.data.names, work)
+    compare = training.validation is not None and training.validation.compare
+    return each_category(training.data.names, work, training.save_path, compare)
 
 
 def train(training: Training, name: str) -> Figures | None:

@@ -41,7 +41,11 @@ def validate_all(validation: Validation) -> int:
         raise UsageError(
             f"--model_path gives one model for {len(names)} categories; choose one with --category"
         )
-    return each_category(names, lambda name: _validate_saved(validation, name))
+
+    def work(name: str) -> Figures:
+        return _validate_saved(validation, name)
+
+    return each_category(names, work, validation.save_path, validation.compare)
 
 
 def _validate_saved(validation: Validation, name: str) -> Figures:

@@ -11,10 +11,11 @@ from PIL import Image
 
 from common.calibration import BestF1, Calibration, Rule
 from datasets.samples import Sample
-from evaluation import report, summary
+from evaluation import report
 from evaluation.curves import _bins
 from evaluation.figures import measure
 from evaluation.pictures import Sheet
+from evaluation.roc import read_roc
 from evaluation.scale import scale_for, verdict
 from evaluation.testing import ScoredPicture, score_all
 from models.detector import Scores
@@ -158,16 +159,6 @@ def test_the_table_has_a_dash_where_there_is_no_figure():
     lines = report.table(measure(make_tested(masks=False))).splitlines()
     assert lines[1].split()[:3] == ["image", "1.0000", "1.0000"]
     assert lines[2].split() == ["pixel", "-", "-", "-", "-", "-"]
-
-
-def test_the_summary_means_only_what_is_known(tmp_path):
-    records = {
-        "a": measure(make_tested()).record(),
-        "b": measure(make_tested(masks=False)).record(),
-    }
-    lines = summary.summary(records).splitlines()
-    assert lines[-1].split()[0] == "mean"
-    assert lines[-1].split()[4] == lines[2].split()[4]  # pixel AUROC: that of `a` alone
 
 
 @pytest.mark.parametrize("truth", [True, False])
