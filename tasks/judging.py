@@ -13,6 +13,7 @@ from common.progress import progress
 from common.timing import phase
 from datasets.samples import pictures_in
 from evaluation.figure import target_names
+from evaluation.pictures import Sheet
 from evaluation.scale import scale_for
 from inspection import Inspector, Judgement
 from tasks.runs import log_phases, warn_of_crop
@@ -144,8 +145,6 @@ class Teller:
         self.json, self.targets, self.category = answers.json, targets, inspector.record.category
         self.failed, self.sheet = 0, None
         if answers.save_picture:
-            from evaluation.pictures import Sheet  # judging alone does not need matplotlib
-
             record = inspector.record
             scale = scale_for(record.calibration, record.unit, inspector.threshold)
             self.sheet = Sheet(scale, truth=False)

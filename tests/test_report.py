@@ -9,18 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.calibration import Calibration
 from datasets.samples import Sample
 from evaluation import report, summary
 from evaluation.curves import _bins
 from evaluation.figures import measure
-from evaluation.pictures import Sheet
-from evaluation.scale import scale_for, verdict
+from evaluation.scale import verdict
 from evaluation.testing import ScoredPicture, score_all
 from models.detector import Scores
 
 SIZE = (32, 48)
-JUDGED = scale_for(Calibration(5.0, 5.0, 4.0, 1.0, "test"), 1.0)
 
 
 def make_tested(kinds=("good", "good", "crack", "crack"), masks=True) -> list[ScoredPicture]:
@@ -164,31 +161,6 @@ def test_the_summary_means_only_what_is_known(tmp_path):
     lines = summary.summary(records).splitlines()
     assert lines[-1].split()[0] == "mean"
     assert lines[-1].split()[4] == lines[2].split()[4]  # pixel AUROC: that of `a` alone
-
-
-@pytest.mark.parametrize("truth", [True, False])
-@pytest.mark.parametrize("scale", [JUDGED, scale_for(None, 10.0)])
-def test_sheets_of_a_run_have_one_size_and_one_colour_bar(tmp_path, truth, scale):
-    sheet = Sheet(scale, truth)
-    picture, mask = np.full((*SIZE, 3), 90, np.uint8), np.ones(SIZE, bool)
-    bars = []
-    for i, score in enumerate((1.0, 50.0)):
-        path = tmp_path / f"{i}.png"
-        anomaly_map = np.full(SIZE, score, np.float32)
-        sheet.save(path, "$a 图片.png", picture, score, anomaly_map, mask)
-        bars.append(np.asarray(Image.open(path).convert("RGB"))[:, -52:])
-    assert bars[0].shape == bars[1].shape
-    assert (bars[0] == bars[1]).all()
-    assert len(np.unique(bars[0].reshape(-1, 3), axis=0)) > 50  # the colours of the bar
-
-
-def test_heat_is_where_the_score_is(tmp_path):
-    picture = np.full((*SIZE, 3), 128, np.uint8)
-    anomaly_map = np.ones(SIZE, np.float32)
-    anomaly_map[:, 30:] = 9
-    heat = Sheet(JUDGED, False)._heat(picture, anomaly_map).astype(int)
-    assert (heat[:, :30] == heat[0, 0]).all()
-    assert heat[0, 40, 0] - heat[0, 40, 2] > 60  # red there
 
 
 def test_progress_says_how_many_how_fast_and_how_long_yet(caplog):
