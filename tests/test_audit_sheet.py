@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from common.calibration import Calibration
-from evaluation.audit import GAP, MARGIN, PAD, TILE, TOP, Unusual, draw_audit
+from evaluation.audit import GAP, LINES, MARGIN, PAD, TILE, TOP, Unusual, draw_audit
 from evaluation.figure import DEFECTIVE
-from evaluation.scale import scale_for
+from evaluation.scale import Scale
 
-SCALE = scale_for(Calibration(5.0, 5.0, 4.0, 1.0, "test"), 1.0)
+SCALE = Scale(threshold=5.0, low=1.0, high=9.0, usual=1.0, peak=5.0, pixel_threshold=4.0)
 FRAME = np.array(ImageColor.getrgb(DEFECTIVE), np.uint8)
+HEIGHT = 2 * TILE + 3 * PAD + LINES  # of a cell with a square picture
 LONG = "long_" * 60 + "零件.png"
 
 
@@ -23,20 +23,18 @@ def audit(path, entries, title="weave") -> np.ndarray:
         return np.asarray(image)
 
 
-def corner(sheet: np.ndarray, number: int, height: int) -> np.ndarray:
+def corner(sheet: np.ndarray, number: int) -> np.ndarray:
     """The first pixel of a cell."""
     row, column = divmod(number, 5)
-    return sheet[TOP + row * (height + GAP), MARGIN + column * (TILE + 2 * PAD + GAP)]
+    return sheet[TOP + row * (HEIGHT + GAP), MARGIN + column * (TILE + 2 * PAD + GAP)]
 
 
 @pytest.mark.parametrize("count", range(1, 11))
 def test_up_to_ten_cells_in_rows_of_five(tmp_path, count):
     sheet = audit(tmp_path / "a.png", [entry(gray=10 * i) for i in range(1, count + 1)])
     one = audit(tmp_path / "b.png", [entry()])
-    height = one.shape[0] if count <= 5 else 2 * one.shape[0] - 110
-    assert abs(sheet.shape[0] - height) < 30
-    if count > 2:
-        assert sheet.shape[1] > min(count, 5) * TILE
+    assert sheet.shape[0] - one.shape[0] == (HEIGHT + GAP if count > 5 else 0)
+    assert sheet.shape[1] > min(count, 5) * TILE
     for i in range(count):
         row, column = divmod(i, 5)
         x = MARGIN + column * (TILE + 2 * PAD + GAP) + PAD
@@ -46,8 +44,7 @@ def test_up_to_ten_cells_in_rows_of_five(tmp_path, count):
 def test_only_those_beyond_the_others_have_a_frame(tmp_path):
     marks = [True, False, True, False, False, False, True]
     sheet = audit(tmp_path / "a.png", [entry(beyond) for beyond in marks])
-    height = 3 * PAD + 2 * TILE + 40
-    framed = [bool((corner(sheet, i, height) == FRAME).all()) for i in range(len(marks))]
+    framed = [bool((corner(sheet, i) == FRAME).all()) for i in range(len(marks))]
     assert framed == marks
 
 

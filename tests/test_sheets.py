@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from common.calibration import Calibration
 from evaluation import canvas
 from evaluation.heat import COLORS, color_bar, overlay, ticks
 from evaluation.pictures import GAP, MARGIN, OUTLINE, TOP, Sheet, outlined, panel_size
-from evaluation.scale import scale_for
+from evaluation.scale import Scale
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (32, 48)
 WIDTH, HEIGHT = 4 * 48, 4 * 32  # of the panel of such a picture
-JUDGED = scale_for(Calibration(5.0, 5.0, 4.0, 1.0, "test"), 1.0)
+JUDGED = Scale(threshold=5.0, low=1.0, high=9.0, usual=1.0, peak=5.0, pixel_threshold=4.0)
+OPEN = Scale(threshold=None, low=0.5, high=3.0, usual=1.0)  # no threshold is known
 NAMES = ("a.png", "$a 图片.png", "テスト 부품 😀\n.png", "very long " * 30 + ".png", "")
 
 
@@ -78,12 +78,12 @@ def test_a_good_picture_has_neither_region_nor_outline(tmp_path):
 
 def test_without_a_threshold_there_is_no_panel_for_the_region(tmp_path):
     with_region = drawn(tmp_path / "a.png")
-    without = drawn(tmp_path / "b.png", scale=scale_for(None, 1.0))
+    without = drawn(tmp_path / "b.png", scale=OPEN)
     assert 2 * WIDTH < with_region.shape[1] - without.shape[1] < 3 * WIDTH
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("scale", [JUDGED, scale_for(None, 10.0)])
+@pytest.mark.parametrize("scale", [JUDGED, OPEN])
 def test_a_name_of_any_kind_changes_the_headline_only(tmp_path, name, scale):
     sheet = drawn(tmp_path / "a.png", scale, name=name)
     usual = drawn(tmp_path / "b.png", scale, name="b.png")
@@ -148,7 +148,7 @@ def test_the_colour_bar_has_all_colours_and_a_line_at_the_threshold():
     assert len(np.unique(bar[:, 7], axis=0)) > 200
     dark = (bar[:, 7] == 0).all(axis=1).nonzero()[0]
     assert abs(dark.mean() - 149.5) <= 1  # `peak` is the middle of the colours
-    bar = np.asarray(color_bar(scale_for(None, 1.0), 300))
+    bar = np.asarray(color_bar(OPEN, 300))
     assert not (bar[:, 7] == 0).all(axis=1).any()
 
 
@@ -179,9 +179,9 @@ def test_text_is_shortened_in_the_middle_to_the_width_it_has():
 def test_a_sheet_needs_no_matplotlib(tmp_path):
     code = (
         "import sys, numpy as np; from pathlib import Path\n"
-        "from evaluation.pictures import Sheet; from evaluation.scale import scale_for\n"
+        "from evaluation.pictures import Sheet; from evaluation.scale import Scale\n"
         "args = np.zeros((9, 9, 3), np.uint8), 1.0, np.ones((9, 9), np.float32)\n"
-        "Sheet(scale_for(None, 1.0), False).save(Path(sys.argv[1]), 'a.png', *args)\n"
+        "Sheet(Scale(None, 1.0, 2.0, 1.0), False).save(Path(sys.argv[1]), 'a.png', *args)\n"
         "assert not {'matplotlib', 'scipy'} & sys.modules.keys()\n"
     )
     command = [sys.executable, "-c", code, tmp_path / "a.png"]
