@@ -9,6 +9,7 @@ from common.errors import printable
 from common.files import whole_file
 from common.tail import steady_tail
 from datasets.transforms import Transform
+from evaluation.audit import Unusual, draw_audit
 from evaluation.scale import Scale
 from tasks.calibration import NormalPictures
 
@@ -71,10 +72,9 @@ def draw(
     transform: Transform,
     scale: Scale,
     folder: Path,
+    title: str,
 ) -> None:
-    """Draw the most unusual training pictures into audit.png."""
-    from evaluation.audit import Unusual, draw_audit
-
+    """Draw the most unusual training pictures into audit.png; `title`: the category."""
     maps = {index: pixels for _, index, pixels in found.unusual}
     entries = [
         Unusual(
@@ -86,5 +86,5 @@ def draw(
         if row.index in maps
     ]
     target = folder / "audit.png"
-    draw_audit(target, entries, scale)
+    draw_audit(target, entries, scale, title)
     logger.info("the most unusual training pictures: %s", target)

@@ -15,6 +15,7 @@ from common.progress import progress
 from common.timing import phase
 from datasets.samples import pictures_in
 from evaluation.figure import target_names
+from evaluation.pictures import Sheet
 from evaluation.scale import scale_for
 from inspection import Inspector, Judgement
 from tasks.runs import log_phases, warn_of_crop
@@ -151,8 +152,6 @@ class Teller:
         self.json, self.targets, self.category = answers.json, targets, inspector.record.category
         self.failed, self.sheet = 0, None
         if answers.save_picture:
-            from evaluation.pictures import Sheet  # judging alone does not need matplotlib
-
             self.sheet = Sheet(scale_for(inspector.rule, inspector.record.unit), truth=False)
 
     def __call__(self, judgement: Judgement) -> None:

@@ -149,7 +149,8 @@ def _report_calibration(
     write_audit(rows, path.parent)
     if training.calibrating.audit:
         transform = Transform(detector.record.preprocessing, training.loading.max_pixels)
-        draw(rows, found, transform, scale_for(rule, detector.record.unit), path.parent)
+        scale = scale_for(rule, detector.record.unit)
+        draw(rows, found, transform, scale, path.parent, detector.record.category)
 
 
 def _log_settings(described: str) -> None:

@@ -18,6 +18,7 @@ from datasets.transforms import Transform
 from evaluation import report
 from evaluation.figure import target_names
 from evaluation.figures import Figures, measure
+from evaluation.pictures import Sheet
 from evaluation.promise import Promise
 from evaluation.scale import Scale, scale_for
 from evaluation.testing import ScoredPicture, score_all
@@ -171,8 +172,6 @@ def _draw(
     """A sheet for each of `pictures`, all with the same colours."""
     if not pictures:
         return
-    from evaluation.pictures import Sheet
-
     sheet = Sheet(scale, truth=True)
     drawn = [one for one in tested if one.path in pictures]
     names = [Path(f"{one.kind}_{one.path.name}") for one in drawn]

@@ -9,20 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.calibration import BestF1, Calibration, Rule
+from common.calibration import BestF1, Calibration
 from datasets.samples import Sample
 from evaluation import report
 from evaluation.curves import _bins
 from evaluation.figures import measure
-from evaluation.pictures import Sheet
 from evaluation.roc import read_roc
-from evaluation.scale import scale_for, verdict
+from evaluation.scale import verdict
 from evaluation.testing import ScoredPicture, score_all
 from models.detector import Scores
 
 SIZE = (32, 48)
 RULE = Calibration(best_f1=BestF1(5.0, 5.0, 4.0, 1.0, "test")).rule()
-JUDGED = scale_for(RULE, 1.0)
 
 
 def make_tested(kinds=("good", "good", "crack", "crack"), masks=True) -> list[ScoredPicture]:
@@ -135,6 +133,7 @@ def test_files_hold_the_figures(tmp_path):
     assert (record["threshold_from"], record["threshold"]) == ("f1", 5.0)
     assert (record["promise"], record["normal"]) == (None, None)
     rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    assert set(read_roc(tmp_path / "roc.csv")) == {"image", "pixel"}
     assert [row["p_value"] for row in rows] == [""] * 4
     assert [row["verdict"] for row in rows] == ["defective"] * 4  # by the rule
     for name in ("roc.png", "pr.png", "histogram.png"):
@@ -159,31 +158,6 @@ def test_the_table_has_a_dash_where_there_is_no_figure():
     lines = report.table(measure(make_tested(masks=False))).splitlines()
     assert lines[1].split()[:3] == ["image", "1.0000", "1.0000"]
     assert lines[2].split() == ["pixel", "-", "-", "-", "-", "-"]
-
-
-@pytest.mark.parametrize("truth", [True, False])
-@pytest.mark.parametrize("scale", [JUDGED, scale_for(Rule(), 10.0)])
-def test_sheets_of_a_run_have_one_size_and_one_colour_bar(tmp_path, truth, scale):
-    sheet = Sheet(scale, truth)
-    picture, mask = np.full((*SIZE, 3), 90, np.uint8), np.ones(SIZE, bool)
-    bars = []
-    for i, score in enumerate((1.0, 50.0)):
-        path = tmp_path / f"{i}.png"
-        anomaly_map = np.full(SIZE, score, np.float32)
-        sheet.save(path, "$a 图片.png", picture, score, anomaly_map, mask)
-        bars.append(np.asarray(Image.open(path).convert("RGB"))[:, -52:])
-    assert bars[0].shape == bars[1].shape
-    assert (bars[0] == bars[1]).all()
-    assert len(np.unique(bars[0].reshape(-1, 3), axis=0)) > 50  # the colours of the bar
-
-
-def test_heat_is_where_the_score_is(tmp_path):
-    picture = np.full((*SIZE, 3), 128, np.uint8)
-    anomaly_map = np.ones(SIZE, np.float32)
-    anomaly_map[:, 30:] = 9
-    heat = Sheet(JUDGED, False)._heat(picture, anomaly_map).astype(int)
-    assert (heat[:, :30] == heat[0, 0]).all()
-    assert heat[0, 40, 0] - heat[0, 40, 2] > 60  # red there
 
 
 def test_progress_says_how_many_how_fast_and_how_long_yet(caplog):
