@@ -14,7 +14,7 @@ from common.tail import Tail, fit_tail
 
 LONGEST = 1000  # characters of `source`
 MOST_SCORES = 1000  # that a model keeps; the highest half of them without gaps
-LARGEST_FPR = 0.5
+SMALLEST_FPR, LARGEST_FPR = 1e-9, 0.5
 FPR = 0.01  # default false-alarm rate
 LEFT_OUT, HELD_OUT = "left out one by one", "held out"
 LOW = math.log(19)  # the normalised score of the median good picture is 1/20
@@ -220,8 +220,8 @@ class Calibration:
 
         ValueError if the model has not what `origin` needs, or `fpr` is out of range.
         """
-        if not 0 < fpr <= LARGEST_FPR:
-            raise ValueError(f"fpr {fpr}: expected a number above 0, at most {LARGEST_FPR}")
+        if not SMALLEST_FPR <= fpr <= LARGEST_FPR:
+            raise ValueError(f"fpr {fpr}: expected a number from {SMALLEST_FPR} to {LARGEST_FPR}")
         if origin not in (None, "fpr", "f1"):
             raise ValueError(f"threshold_from {origin!r}: expected fpr or f1")
         has = {"fpr": self.normal, "f1": self.best_f1}
@@ -261,8 +261,14 @@ def ranks(n: int) -> Sequence[int]:
 
 
 def _above(value: float) -> float:
-    """The next larger number of float32, the type of scores."""
-    return value + max(abs(value) * 2**-23, 1e-30)
+    """The next larger number of float32, the type of scores.
+
+    Exactly: a score that is next to `value` is defective, and a threshold that NumPy rounds to
+    float32 stays above `value`.
+    """
+    if value <= 0:
+        return value + max(abs(value) * 2**-23, 2**-149)
+    return value + max(math.ldexp(1.0, math.frexp(value)[1] - 24), 2**-149)
 
 
 def _finite(found, *names: str) -> None:

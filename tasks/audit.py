@@ -16,6 +16,7 @@ from tasks.calibration import NormalPictures
 logger = logging.getLogger(__name__)
 
 NAMED = 5  # in one message
+TABLE, SHEET = "training.csv", "audit.png"
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,15 @@ def audit(found: NormalPictures) -> list[Audited]:
     return rows
 
 
+def forget(folder: Path) -> None:
+    """Delete what the audit of an earlier run wrote: it is not of the model that is there now."""
+    for name in (TABLE, SHEET):
+        (folder / name).unlink(missing_ok=True)
+
+
 def write_audit(rows: list[Audited], folder: Path) -> None:
     """Write training.csv, and name the pictures that are beyond the rest."""
-    with whole_file(folder / "training.csv") as temporary:
+    with whole_file(folder / TABLE) as temporary:
         options = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
         with temporary.open("w", **options) as file:
             table = csv.writer(file)
@@ -85,6 +92,6 @@ def draw(
         for row in rows
         if row.index in maps
     ]
-    target = folder / "audit.png"
+    target = folder / SHEET
     draw_audit(target, entries, scale, title)
     logger.info("the most unusual training pictures: %s", target)

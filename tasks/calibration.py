@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common.calibration import HELD_OUT, LEFT_OUT, Normal, NormalScores
-from common.errors import UsageError
+from common.errors import UsageError, WorkError
 from common.progress import progress
 from datasets.loader import Loader
 from datasets.samples import Sample, pictures_in, require_folder
@@ -99,6 +99,11 @@ def held_out(detector: Detector, loader: Loader) -> NormalPictures:
     with loader:
         for batch in progress(loader, len(loader), what, size=lambda batch: len(batch.samples)):
             found.add(batch.samples, detector.score(batch.images))
+    if len(found.samples) < 2:
+        raise WorkError(
+            f"only {len(found.samples)} of the {len(loader)} pictures in --calibration_dir can be "
+            "read; calibration needs at least 2, better 100"
+        )
     return found
 
 

@@ -181,6 +181,8 @@ def _calibrating_of(options: argparse.Namespace) -> Calibrating:
     if not options.calibrate and (options.calibration_dir or options.audit):
         name = "calibration_dir" if options.calibration_dir else "audit"
         raise UsageError("needs --calibrate True", name)
+    if not options.calibrate and options.threshold_from == "fpr":
+        raise UsageError("fpr needs --calibrate True", "threshold_from")
     if options.calibration_dir and options.audit:
         raise UsageError(
             "draws training pictures, but --calibration_dir has others; choose one", "audit"

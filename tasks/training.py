@@ -25,7 +25,7 @@ from models import checkpoint
 from models.detector import Detector
 from models.factory import Plan, build_detector, plan
 from models.kept import KeptMaps
-from tasks.audit import audit, draw, write_audit
+from tasks.audit import audit, draw, forget, write_audit
 from tasks.calibration import NormalPictures, held_out, held_out_samples, left_out
 from tasks.categories import each_category
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
@@ -83,12 +83,13 @@ def train(training: Training, name: str) -> Figures | None:
             found = _calibrate(training, detector, samples, kept)
     with phase("saving"):
         checkpoint.save(path, detector.arrays(), detector.record)
+    forget(path.parent)
     seconds, learned = time.perf_counter() - start, detector.record.pictures
     logger.info("%s: fitted on %d pictures in %.1f s", path, learned, seconds)
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
     if calibrating.wanted:
-        _report_calibration(training, detector, found, path)
+        _report_calibration(training, detector, found, path.parent)
     log_phases()
     if training.validation is None:
         print(printable(path))
@@ -129,7 +130,9 @@ def _calibrate(
     loading, folder = training.loading, training.calibrating.folder
     preprocessing, category = detector.record.preprocessing, detector.record.category
     if folder is None:
-        rest = loader_for(samples[kept.pictures :], preprocessing, loading)
+        # All of them could be read before; to skip one now would give the others wrong numbers.
+        again = replace(loading, skip_bad=False)
+        rest = loader_for(samples[kept.pictures :], preprocessing, again)
         found = left_out(detector, kept, samples, rest)
     else:
         others = held_out_samples(folder, category, len(training.data.names) > 1)
@@ -139,18 +142,19 @@ def _calibrate(
 
 
 def _report_calibration(
-    training: Training, detector: Detector, found: NormalPictures, path: Path
+    training: Training, detector: Detector, found: NormalPictures, folder: Path
 ) -> None:
-    rule = training.verdicts.rule(detector.record.calibration, path)
+    # The thresholds of best F1, which --threshold_from may ask for, come with the validation.
+    rule = detector.record.calibration.rule(training.verdicts.fpr)
     logger.info("%s", describe(rule))
     if training.calibrating.folder is not None or detector.record.calibration.normal is None:
         return
     rows = audit(found)
-    write_audit(rows, path.parent)
+    write_audit(rows, folder)
     if training.calibrating.audit:
         transform = Transform(detector.record.preprocessing, training.loading.max_pixels)
         scale = scale_for(rule, detector.record.unit)
-        draw(rows, found, transform, scale, path.parent, detector.record.category)
+        draw(rows, found, transform, scale, folder, detector.record.category)
 
 
 def _log_settings(described: str) -> None:
