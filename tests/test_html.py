@@ -57,7 +57,7 @@ def test_the_headline_counts_the_verdicts_and_names_the_threshold(tmp_path):
 def test_the_promise_is_stated_with_what_it_rests_on(tmp_path):
     text = written(tmp_path)
     assert "At most 5 % of good pictures" in text
-    assert "99 good pictures (held out); the smallest rate that they can promise is 1 %" in text
+    assert "99 good pictures (held out). The smallest rate that they can promise is 1 %" in text
     assert "<td>9 of 18</td><td>50 %</td><td>29 % to 71 %</td>" in text
     assert 'class="warning">Extrapolated' not in text
     assert "does not contain" not in text
@@ -75,6 +75,12 @@ def test_a_model_without_normal_scores_promises_nothing(tmp_path):
     text = written(tmp_path, **WITHOUT_NORMAL)
     assert "no false-alarm rate is promised" in text
     assert "At most" not in text
+
+
+def test_other_verdicts_still_tell_which_rates_could_be_promised(tmp_path):
+    text = written(tmp_path, promise=None, threshold_from="f1", threshold=13.25)
+    assert "The smallest rate that they can promise is 1 %" in text
+    assert "At most" not in text and "slider moves the score" not in text
 
 
 def test_good_test_pictures_alone_have_no_recall(tmp_path):

@@ -84,6 +84,13 @@ def test_thinned_normal_scores_give_the_same_counts_where_none_are_left_out(tmp_
         assert state["counts"] == counted(p_values(every) <= state["rate"] + 1e-12), state["rate"]
 
 
+def test_verdicts_of_best_f1_leave_the_slider_its_rates(tmp_path):
+    changes = {"promise": None, "threshold_from": "f1", "threshold": 13.25}
+    before, states = opened(tmp_path, "return [state(), everywhere()];", **changes)
+    assert before["counts"] == counted(np.greater_equal(SCORES, 13.25))
+    assert [state["rate"] for state in states][:: len(states) - 1] == [0.01, 0.5]
+
+
 def test_without_normal_scores_the_slider_moves_the_threshold(tmp_path):
     before, states = opened(tmp_path, "return [state(), everywhere()];", **WITHOUT_NORMAL)
     assert before["counts"] == counted(np.greater_equal(SCORES, 13.25))

@@ -63,7 +63,7 @@ function drawRow(svg, group, bins, low, width, base) {
     draw(svg, "rect", { class: group.name, x: x + 0.5, width: Math.max(next - x - 1, 1), y: base - height, height });
   });
   draw(svg, "line", { class: "axis", x1: 10, x2: space - 10, y1: base, y2: base });
-  draw(svg, "text", { class: "label", x: space - 10, y: base - BAR + 6, "text-anchor": "end" }, `${group.total} ${group.text}`);
+  draw(svg, "text", { class: "label", x: space - 10, y: base - BAR - 7, "text-anchor": "end" }, `${group.total} ${group.text}`);
 }
 
 function drawAxis(svg, low, high, bottom) {

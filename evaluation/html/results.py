@@ -90,7 +90,7 @@ class Metrics:
     normal: Normal | None
     seconds: Seconds
     created: str
-    version: str
+    version: str | None = None
 
     def __post_init__(self):
         if (self.threshold is None) != (self.threshold_from is None):

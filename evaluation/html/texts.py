@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from common.errors import printable
-from evaluation.html.results import Learned, Metrics, Promise, Results
+from evaluation.html.results import Learned, Metrics, Normal, Promise, Results
 
 FIRST, MOST = 10, 200  # training pictures in the audit: the first, and those beyond the rest
 ORIGINS = {"fpr": "false-alarm rate", "f1": "best F1", "given": "option", None: None}
@@ -45,9 +45,12 @@ def _at(metrics: Metrics) -> str:
 
 
 def about(metrics: Metrics) -> str:
+    """Method, backbone, date and version on one line."""
     model = metrics.model
-    parts = [model.get("method"), model.get("backbone"), metrics.created.replace("T", " ")]
-    parts.append(f"version {metrics.version}")
+    created = metrics.created.replace("T", " ").replace("+00:00", " UTC")
+    parts = [model.get("method"), model.get("backbone"), created]
+    if metrics.version:
+        parts.append(f"version {metrics.version}")
     return " · ".join(str(part) for part in parts if part)
 
 
@@ -69,30 +72,34 @@ def tiles(metrics: Metrics) -> str:
 
 def promise(metrics: Metrics) -> str:
     """What the false-alarm rate promises, and what happened on the test pictures."""
-    made, normal = metrics.promise, metrics.normal
+    made = metrics.promise
+    basis = f"<p>{escaped(_basis(metrics.normal))}</p>"
     if made is None:
-        return (
-            '<p class="note">This model has no scores of good pictures that it did not learn. '
-            "So no false-alarm rate is promised, and the slider moves the score threshold.</p>"
-        )
-    sentences = [
-        f"At most {percent(made.fpr)} of good pictures like the training pictures should be called "
-        f"defective: those with a score from {made.threshold:.4g} on."
-    ]
-    if normal:
-        sentences.append(
-            f"The threshold comes from the scores of {normal.pictures} good pictures "
-            f"({normal.source}); the smallest rate that they can promise is "
-            f"{percent(made.smallest_fpr)}."
-        )
-    text = f"<p>{escaped(' '.join(sentences))}</p>"
-    text += "".join(f'<p class="warning">{escaped(line)}</p>' for line in _doubts(made))
+        return basis
+    text = (
+        f"<p>At most {percent(made.fpr)} of good pictures like the training pictures should be "
+        f"called defective: those with a score from {made.threshold:.4g} on.</p>{basis}"
+    )
+    text += "".join(f'<p class="warning">{line}</p>' for line in _doubts(made))
     rows = [
         ("good pictures called defective", made.false_alarms, made.good, made.false_alarm_interval),
         ("defective pictures found", made.found, made.defective, made.recall_interval),
     ]
     head = ("On the test pictures", "number", "rate", "95 % interval")
-    return text + _table(head, [_observed(*row) for row in rows])
+    return text + _table(head, [_observed(*row) for row in rows], "words")
+
+
+def _basis(normal: Normal | None) -> str:
+    if normal is None:
+        return (
+            "This model has no scores of good pictures that it did not learn. So no false-alarm "
+            "rate is promised, and the slider moves the score threshold."
+        )
+    return (
+        f"Thresholds for a false-alarm rate come from the scores of {normal.pictures} good "
+        f"pictures ({normal.source}). The smallest rate that they can promise is "
+        f"{percent(1 / (normal.pictures + 1))}."
+    )
 
 
 def _doubts(made: Promise) -> list[str]:
@@ -198,7 +205,7 @@ def _flat(entries: dict, prefix: str = "") -> Iterable[tuple[str, object]]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence], kind: str = "numbers") -> str:
-    """The first cell of each row is its heading. Cells of `numbers` are not wrapped."""
+    """The first cell of each row is its heading; `kind` is the class in page.css."""
     columns = "".join(f'<th scope="col">{escaped(name)}</th>' for name in head)
     lines = [
         f'<tr><th scope="row">{escaped(first)}</th>'
