@@ -18,6 +18,7 @@ from datasets.transforms import Transform
 from evaluation import report
 from evaluation.figure import target_names
 from evaluation.figures import Figures, measure
+from evaluation.html import write_html
 from evaluation.pictures import Sheet
 from evaluation.promise import Promise
 from evaluation.scale import Scale, scale_for
@@ -107,6 +108,9 @@ def validate(
     }
     report.write_figures(folder, category.name, tested, figures, rule, more)
     _draw(pictures, tested, scale_for(rule, record.unit), folder / "pictures")
+    if validation.drawing.html:
+        with phase("report.html"):
+            write_html(folder)
     _keep_calibration(validation, detector, category.name, model_path, model)
     log_phases()
     if loader.skipped:
