@@ -1,6 +1,7 @@
 """A detector: features and the head of a method."""
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from common.errors import UsageError, WorkError
 from common.timing import phase
 from models.anomaly_map import AnomalyMap, image_scores
-from models.heads import HEAD, Head
+from models.heads import HEAD, Head, Maps
 from models.record import Record
 
 
@@ -33,10 +34,19 @@ class Detector:
     head : of the method, or None for a fused graph
     record : Record
     name : for messages, for example the path of the model file
+    device : of the head's scores, cpu or gpu:N
     """
 
-    def __init__(self, features, head: Head | None, record: Record, name: str = "the model"):
+    def __init__(
+        self,
+        features,
+        head: Head | None,
+        record: Record,
+        name: str = "the model",
+        device: str = "cpu",
+    ):
         self.features, self.head, self.record, self.name = features, head, record, name
+        self.device, self._scoring, self._lock = device, None, threading.Lock()
         self.to_map = AnomalyMap(record.features.stages[0][1], record.size, record.sigma)
 
     @property
@@ -67,7 +77,8 @@ class Detector:
             raise WorkError(
                 f"{error}; check that the weights {weights} belong to this backbone"
             ) from error
-        self.head = head
+        with self._lock:
+            self.head, self._scoring = head, None
         self.record = replace(self.record, pictures=head.n, settings=head.settings, unit=head.unit)
 
     def score(self, images: np.ndarray) -> Scores:
@@ -83,12 +94,23 @@ class Detector:
         if self.head is None:
             anomaly_maps, image = maps
         else:
-            image, patches = self.head.score(maps)
+            image, patches = self._patch_scores()(maps)
             anomaly_maps = self.to_map(patches)
             image = image_scores(anomaly_maps) if image is None else image
         if not (np.isfinite(image).all() and np.isfinite(anomaly_maps).all()):
             raise WorkError(f"{self.name}: the scores are not finite; train the model again")
         return Scores(image, anomaly_maps)
+
+    def _patch_scores(self) -> Callable[[Maps], tuple[np.ndarray | None, np.ndarray]]:
+        """`Head.score` on the detector's device, prepared at first use."""
+        if self.device == "cpu":
+            return self.head.score
+        with self._lock:
+            if self._scoring is None:
+                from models.device_head import scoring
+
+                self._scoring = scoring(self.head, self.device)
+            return self._scoring
 
     def _maps(self, images: np.ndarray) -> list[np.ndarray]:
         right = images.ndim == 4 and len(images) > 0 and images.dtype == np.float32

@@ -141,7 +141,8 @@ def build_detector(planned: Plan | None = None, engine: Engine | None = None, **
     settings = _resolved(planned.settings, backbone, features.stages)
     head = METHODS[planned.method].head_class()(settings, features.stages)
     more = planned.preprocessing, planned.sigma, planned.category
-    return Detector(features, head, Record(planned.method, settings, described, *more))
+    record = Record(planned.method, settings, described, *more)
+    return Detector(features, head, record, device=engine.device)
 
 
 def load_detector(path: str | Path, engine: Engine | None = None, batch_size: int = 1) -> Detector:
@@ -161,7 +162,7 @@ def load_detector(path: str | Path, engine: Engine | None = None, batch_size: in
     engine = (engine or Engine()).resolve()
     with checkpoint.reading(path):
         features = load_features(arrays, record, engine)
-        return Detector(features, load_head(arrays, record), record, str(path))
+        return Detector(features, load_head(arrays, record), record, str(path), engine.device)
 
 
 def load_features(arrays: dict, record: Record, engine: Engine):

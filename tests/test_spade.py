@@ -197,6 +197,19 @@ def test_the_estimate_of_memory_covers_all_training_pictures():
     assert two - one == 1000 * 2 * (kept // 9 + head.pooled[0].nbytes)
 
 
+def test_bands_do_not_change_the_layers_scores(monkeypatch):
+    monkeypatch.setattr("models.heads.spade.layer.BAND_ELEMENTS", 64 * 10)
+    head, maps = head_of(STAGES, drawn(STAGES)), drawn(STAGES, 3, seed=2)
+    scores = head.layer()
+    assert scores.bands[-2:] == [(50, 60), (60, 64)]
+    outputs = scores([paddle.to_tensor(stage) for stage in maps])
+    same([output.numpy() for output in outputs], head.score(maps), 1e-4)
+    alone, maps = head_of(ALONE, drawn(ALONE)), drawn(ALONE, 3, seed=2)
+    monkeypatch.setattr("models.heads.spade.layer.BAND_ELEMENTS", 1)
+    outputs = alone.layer()([paddle.to_tensor(stage) for stage in maps])
+    same([output.numpy() for output in outputs], alone.score(maps), 1e-4)
+
+
 def test_too_many_training_pictures_are_refused_with_a_remedy(monkeypatch):
     monkeypatch.setattr(memory, "total_memory", lambda: 8 * 10**9)
     plan("spade", backbone="resnet18", pictures=2000)

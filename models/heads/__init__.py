@@ -68,7 +68,10 @@ class Head(Protocol):
         """The head from `arrays`, ready to score; KeyError or ValueError if they do not match."""
 
     def layer(self):
-        """A paddle Layer that computes `score` on tensors, or None if the method has none."""
+        """A paddle Layer that computes `score` on tensors, or None if the method has none.
+
+        Its tensors are on Paddle's current device. It must honour all settings, as `score` does.
+        """
 
 
 def stored(array: np.ndarray, dtype: str) -> np.ndarray:

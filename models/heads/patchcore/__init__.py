@@ -126,7 +126,7 @@ class PatchCoreHead:
     def layer(self):
         from models.heads.patchcore.layer import BankScores
 
-        return BankScores(self.patches, self.search.bank, NEIGHBOURS)
+        return BankScores(self.patches, self.search, NEIGHBOURS)
 
 
 def weighted(largest: np.ndarray, others: np.ndarray) -> np.ndarray:
