@@ -113,6 +113,21 @@ def plan(
     )
 
 
+def announcement(planned: Plan, pictures: int) -> str | None:
+    """What to say before `planned` learns from so many pictures: one line, if that takes long.
+
+    It names settings. The head estimates the time by a short measurement on this machine.
+    """
+    head, size = METHODS[planned.method].head_class(), planned.preprocessing.crop
+    if not hasattr(head, "announcement"):
+        return None
+    projected = planned.reduction == "semi_orthogonal"
+    stages = expected_stages(planned.backbone, planned.layers, planned.dims, projected, size)
+    return head.announcement(
+        _resolved(planned.settings, planned.backbone, stages), stages, pictures
+    )
+
+
 def build_detector(planned: Plan | None = None, engine: Engine | None = None, **settings):
     """A Detector that is not fitted yet, from `planned` or from `settings` for `plan`.
 
@@ -207,7 +222,7 @@ def blank_network(record: Record):
 
 
 def check_record_memory(record: Record, path: Path, batch_size: int) -> None:
-    """WorkError if the model of `record`, in the file `path`, needs too much memory."""
+    """WorkError if the model of `record`, in the file `path`, needs too much memory to score."""
     described = record.features
     network = described.backbone, described.layers, described.stages
     try:

@@ -14,7 +14,7 @@ from datasets.samples import check_masks, require_test, require_training
 from evaluation.figures import Figures
 from models import checkpoint
 from models.detector import Detector
-from models.factory import Plan, build_detector, plan
+from models.factory import Plan, announcement, build_detector, plan
 from tasks.categories import each_category
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
 from tasks.settings import Training
@@ -50,6 +50,8 @@ def train(training: Training, name: str) -> Figures | None:
         batch_size=training.loading.batch_size,
         pictures=len(category.train),
     )
+    if line := announcement(planned, len(category.train)):
+        logger.info("%s: %s", name, line)
 
     start = time.perf_counter()
     loader = loader_for(category.train, planned.preprocessing, training.loading)

@@ -9,7 +9,7 @@ import pytest
 from common.errors import UsageError, WorkError
 from models.deployed import GRAPHS
 from models.factory import plan
-from models.heads.patchcore import PatchCoreHead, layer, weighted
+from models.heads.patchcore import PatchCoreHead, duration, layer, weighted
 from models.methods import PatchCoreSettings
 from tests.conftest import NO_GRAPH, WEIGHTS, call, fails
 
@@ -247,7 +247,9 @@ def scores(result) -> list[float]:
 
 
 @pytest.mark.process
-def test_patchcore_runs_through_every_script(demo, tmp_path):
+def test_patchcore_runs_through_every_script(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(duration, "LONG", 0)
+    monkeypatch.setattr(duration, "SHORT", 0)
     output, deployed, log = tmp_path / "output", tmp_path / "deployed", tmp_path / "flange.log"
     data = ("--data_path", demo, "--category", "flange", "--save_path", output)
     small = ("--resize", 64, "--img_size", 64, "--batch_size", 4, *WEIGHTS)
@@ -255,6 +257,8 @@ def test_patchcore_runs_through_every_script(demo, tmp_path):
     trained = call("train", *data, *small, *method, "--val", "--log_dir", tmp_path)
     assert trained.code == 0, trained.err
     assert "coreset: 102/102 patches" in log.read_text()
+    stated = "flange: the bank will have 102 of 512 patches (0 MB); choosing them takes about 0 s"
+    assert 0 <= trained.err.find(stated) < trained.err.find("fit flange")
     validated = call("val", *data, "--save_picture", "False")
     assert validated.lines[-2:] == trained.lines[-2:]
 

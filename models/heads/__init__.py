@@ -38,6 +38,10 @@ class Head(Protocol):
     def memory(settings, stages: Stages, pictures: int) -> int:
         """Largest number of bytes for learning and saving, without the features."""
 
+    # A head whose `finish` can take long may have a static method
+    # announcement(settings, stages: Stages, pictures: int) -> str | None: one line on what it
+    # will make, how long this takes here, and which settings make it faster; None if it is short.
+
     def update(self, maps: Maps) -> None:
         """Learn from one batch."""
 
