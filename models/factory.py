@@ -209,7 +209,7 @@ def load_head(arrays: dict, record: Record):
 def head_bytes(record: Record) -> int:
     """The bytes of a head's arrays, at most, with a file's header."""
     head, stages = METHODS[record.method].head_class(), record.features.stages
-    return head.memory(record.settings, stages, record.pictures) + HEADER_BYTES
+    return head.stored_memory(record.settings, stages, record.pictures) + HEADER_BYTES
 
 
 def blank_network(record: Record):
@@ -227,7 +227,7 @@ def check_record_memory(record: Record, path: Path, batch_size: int) -> None:
     network = described.backbone, described.layers, described.stages
     try:
         numbers = batch_size, record.pictures
-        require_memory(record.method, record.settings, *network, record.size, *numbers)
+        require_memory(record.method, record.settings, *network, record.size, *numbers, True)
     except UsageError as error:
         raise WorkError(f"{path}: {error}") from error
 

@@ -160,6 +160,7 @@ def test_arrays_that_do_not_match_are_refused():
         {"bank": right["bank"].astype(np.int64)},
         {"bank": np.zeros((12 * 64 + 1, 8), np.float32)},
         {"bank": np.zeros((0, 8), np.float32), "pictures": right["pictures"][:0]},
+        {"bank": np.zeros((int(0.3 * 12 * 64) + 1, 8), np.float32)},
         {"pictures": right["pictures"][1:]},
         {"pictures": right["pictures"] + np.int32(12)},
         {"unit": np.zeros(1, np.float32)},
@@ -209,6 +210,28 @@ def test_the_estimate_of_memory_is_true():
     tracemalloc.stop()
     estimated = PatchCoreHead.memory(settings, stages, 32)
     assert 0.4 * estimated < peak < 1.3 * estimated
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_estimate_of_memory_for_a_stored_model_is_true(dtype):
+    stages, settings = [(160, (28, 28))], PatchCoreSettings(0.3)
+    scales = np.exp2(
+        -np.arange(160, dtype="f")[:, None, None]
+    )  # like features: few directions vary
+    (drawn,) = maps(stages, 30)
+    head = PatchCoreHead(settings, stages)
+    head.update([drawn * scales])
+    head.finish()
+    tracemalloc.start()
+    arrays = {name: array.copy() for name, array in head.arrays(dtype).items()}
+    again = PatchCoreHead.from_arrays(arrays, settings, stages, 30)
+    del arrays
+    again.score([drawn[:2] * scales])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    estimated = PatchCoreHead.stored_memory(settings, stages, 30)
+    assert 0.4 * estimated < peak < estimated
+    assert 2 * estimated < PatchCoreHead.memory(settings, stages, 30)
 
 
 def test_a_bank_that_is_too_large_is_refused_with_the_remedy(monkeypatch):

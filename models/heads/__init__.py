@@ -38,6 +38,14 @@ class Head(Protocol):
     def memory(settings, stages: Stages, pictures: int) -> int:
         """Largest number of bytes for learning and saving, without the features."""
 
+    @staticmethod
+    def stored_memory(settings, stages: Stages, pictures: int) -> int:
+        """Largest number of bytes for a model from a file, without the features, on a CPU: for its
+        arrays, `from_arrays`, `score` of one picture, and saving again.
+
+        No file with such arrays is larger, and `from_arrays` refuses arrays that need more.
+        """
+
     # A head whose `finish` can take long may have a static method
     # announcement(settings, stages: Stages, pictures: int) -> str | None: one line on what it
     # will make, how long this takes here, and which settings make it faster; None if it is short.

@@ -42,6 +42,13 @@ class PatchCoreHead:
         return 4 * (stored * (dims + 3 * (DIMS + 2)) + 5 * entries * (dims + 1))
 
     @staticmethod
+    def stored_memory(settings, stages: Stages, pictures: int) -> int:
+        (h, w), dims = stages[0][1], sum(channels for channels, _ in stages)
+        entries = Learned.kept(pictures * h * w, settings.coreset_ratio)
+        # The bank as float32 and, at worst, as float16 beside it; with the numbers of the pictures.
+        return 4 * entries * (3 * dims // 2 + 2) + Search.memory(entries, dims)
+
+    @staticmethod
     def announcement(settings, stages: Stages, pictures: int) -> str | None:
         (h, w), dims = stages[0][1], sum(channels for channels, _ in stages)
         return announced(pictures * h * w, dims, settings.coreset_ratio)
