@@ -7,8 +7,9 @@ from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, add_boolean
 from datasets.options import add_data_options, add_size_options
-from evaluation.options import add_picture_options
+from evaluation.options import add_compare, add_picture_options
 from models.options import add_model_options
+from tasks.options import add_calibration_options
 from tasks.settings import training_from
 
 logger = logging.getLogger(__name__)
@@ -20,8 +21,9 @@ def parse_options():
     add_size_options(parser)
     add_model_options(parser)
     add_boolean(parser, "--val", False, "validate each model on its test pictures afterwards")
-    add_boolean(parser, "--calibrate", True, "with --val, save the thresholds in the model")
+    add_calibration_options(parser)
     add_picture_options(parser, save_picture=False)
+    add_compare(parser)
     parser.add_argument(
         "--save_path",
         type=Path,
@@ -41,8 +43,8 @@ def main() -> int:
     options = parse_options()
     start_logging()
     training = training_from(options)
-    if not options.val and (options.save_picture or options.num_pictures):
-        logger.warning("--save_picture and --num_pictures have no effect without --val")
+    if not options.val and (options.save_picture or options.num_pictures or options.compare):
+        logger.warning("--save_picture, --num_pictures and --compare have no effect without --val")
     from tasks.training import train_all
 
     return train_all(training)

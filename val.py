@@ -6,15 +6,17 @@ from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, add_boolean, whole
 from datasets.options import add_data_options
-from evaluation.options import add_picture_options
+from evaluation.options import add_compare, add_picture_options
 from models.options import add_engine_options
 from tasks.settings import validation_from
+from tasks.verdicts import add_verdict_options
 
 
 def parse_options():
     parser = Parser(__doc__)
     add_data_options(parser, training=False)
     add_picture_options(parser, save_picture=True)
+    add_compare(parser)
     parser.add_argument(
         "--model_path",
         type=Path,
@@ -30,11 +32,13 @@ def parse_options():
         parser,
         "--calibrate",
         None,
-        "save the thresholds in the model (default: only if it was trained on this category)",
+        "save the thresholds of best F1 in the model (default: only for the category it was "
+        "trained on)",
     )
     parser.add_argument(
         "--seed", type=whole(0), default=7, help="seed of the choice of --num_pictures"
     )
+    add_verdict_options(parser)
     add_engine_options(parser)
     return parser.parse_args()
 

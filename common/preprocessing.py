@@ -45,6 +45,15 @@ class Preprocessing:
             return tuple(max(self.resize, round(side * scale)) for side in size)
         return self.resize[1], self.resize[0]
 
+    def box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom of the crop in a picture of (width, height), in its pixels."""
+        sides = []
+        for full, small, side in zip(size, self.resized(size), self.crop[::-1], strict=True):
+            start = (small - side) // 2
+            sides.append((start * full / small, min(full, (start + side) * full / small)))
+        (left, right), (top, bottom) = sides
+        return left, top, right, bottom
+
     def seen(self, size: tuple[int, int]) -> float:
         """The part of a picture of (width, height) that the crop keeps, 0 to 1."""
         width, height = self.resized(size)

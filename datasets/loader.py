@@ -23,11 +23,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` float32 [B,3,H,W], normalised; `masks` bool [H,W] each, None where unknown."""
+    """`images` float32 [B,3,H,W], normalised; `masks` bool [H,W] each, None where unknown;
+    `sizes` (width, height) of the original pictures."""
 
     samples: list[Sample]
     images: np.ndarray
     masks: list[np.ndarray | None]
+    sizes: list[tuple[int, int]]
 
 
 class Loader:
@@ -89,8 +91,8 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         items = []
-        for sample, image, mask in self._decoded():
-            items.append((sample, image, mask))
+        for item in self._decoded():
+            items.append(item)
             if len(items) == self.batch_size:
                 yield _batch(items)
                 items = []
@@ -111,10 +113,10 @@ class Loader:
 
     def _decode(self, sample: Sample) -> tuple:
         start = time.perf_counter()
-        image = self.transform.normalize(self.transform.picture(sample.path))
-        mask = self._mask(sample)
+        picture, size = self.transform.sized_picture(sample.path)
+        image, mask = self.transform.normalize(picture), self._mask(sample)
         phase.add(DECODING, time.perf_counter() - start)
-        return sample, image, mask
+        return sample, image, mask, size
 
     def _mask(self, sample: Sample) -> np.ndarray | None:
         if not self.masks:
@@ -146,5 +148,5 @@ def _done(function, argument) -> Future:
 
 
 def _batch(items: list[tuple]) -> Batch:
-    samples, images, masks = zip(*items, strict=True)
-    return Batch(list(samples), np.stack(images), list(masks))
+    samples, images, masks, sizes = zip(*items, strict=True)
+    return Batch(list(samples), np.stack(images), list(masks), list(sizes))

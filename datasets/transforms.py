@@ -42,8 +42,12 @@ class Transform:
 
     def picture(self, source: Source) -> np.ndarray:
         """uint8 RGB [H,W,3] of the picture, resized (bilinear, antialiased) and cropped."""
+        return self.sized_picture(source)[0]
+
+    def sized_picture(self, source: Source) -> tuple[np.ndarray, tuple[int, int]]:
+        """As `picture`, and (width, height) of the upright original."""
         with decoded(source, self.max_pixels, to_rgb) as image:
-            return np.asarray(self._fitted(image, Image.Resampling.BILINEAR))
+            return np.asarray(self._fitted(image, Image.Resampling.BILINEAR)), image.size
 
     def mask(self, source: Source) -> np.ndarray:
         """bool [H,W] of a mask, by nearest neighbour, so that it stays a mask."""
@@ -76,11 +80,5 @@ class Transform:
         The filter reaches across the border of `box`, so that every pixel equals that of resizing
         the whole picture and cropping it then.
         """
-        crop = self.preprocessing.crop
-        resized = self.preprocessing.resized(image.size)
-        sides = []
-        for full, small, side in zip(image.size, resized, crop[::-1], strict=True):
-            start = (small - side) // 2
-            sides.append((start * full / small, min(full, (start + side) * full / small)))
-        (left, right), (top, bottom) = sides
-        return image.resize(crop[::-1], resample, box=(left, top, right, bottom))
+        size = self.preprocessing.crop[::-1]
+        return image.resize(size, resample, box=self.preprocessing.box(image.size))

@@ -1,13 +1,25 @@
 """ROC and precision-recall curves, and the histogram of image scores."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from common.errors import printable
 from evaluation.figure import DEFECTIVE, GOOD, INK, QUIET, fonts, new_figure, save_figure
 from evaluation.metrics import Ranking
 
 POINTS = 2000  # a screen shows no more, and millions of points take minutes to draw
+LEGEND_ROWS = 20  # as many lines of a legend are as high as a panel
+
+
+class Curve(NamedTuple):
+    """The ROC curve of one category: rates [N], [N], and the area below it."""
+
+    category: str
+    fpr: np.ndarray
+    recall: np.ndarray
+    auroc: float
 
 
 def draw_roc(levels: dict[str, Ranking], path: Path, title: str) -> None:
@@ -18,6 +30,31 @@ def draw_roc(levels: dict[str, Ranking], path: Path, title: str) -> None:
         x, y = _thinned(ranking.fpr, ranking.recall)
         axes.plot(x, y, color=color, label=f"{name}, area {ranking.auroc:.3f}")
     axes.legend(loc="lower right", frameon=False)
+    save_figure(figure, path)
+
+
+def draw_roc_of_all(panels: dict[str, list[Curve]], path: Path) -> None:
+    """Draw the curves of all categories, one panel per key of `panels`: 'image' and 'pixel'.
+
+    A category looks the same in both panels.
+    """
+    names = list(dict.fromkeys(curve.category for curves in panels.values() for curve in curves))
+    styles = {name: _style(i) for i, name in enumerate(names)}
+    columns = 1 + (len(names) - 1) // LEGEND_ROWS
+    figure = new_figure((5.2 + 2.1 * columns) * len(panels), 5.2)
+    places = figure.subplots(1, len(panels), squeeze=False)[0]
+    for (level, curves), axes in zip(panels.items(), places, strict=True):
+        average = sum(curve.auroc for curve in curves) / len(curves)
+        title = f"{level}: ROC curves, mean AUROC {average:.3f}"
+        _prepare(axes, title, "false positive rate", "true positive rate")
+        axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":")
+        for curve in curves:
+            text = f"{curve.auroc:.3f}  {_cut(curve.category)}"
+            axes.plot(curve.fpr, curve.recall, label=text, linewidth=1.5, **styles[curve.category])
+        place = {"loc": "upper left", "bbox_to_anchor": (1, 1), "ncols": columns}
+        legend = axes.legend(title="AUROC", frameon=False, fontsize=9, alignment="left", **place)
+        for text in legend.get_texts():
+            text.set(fontfamily=fonts(), parse_math=False)
     save_figure(figure, path)
 
 
@@ -52,9 +89,10 @@ def draw_histogram(
 
 
 def _bins(scores: np.ndarray, threshold: float | None) -> np.ndarray:
-    """Edges of bins of one width. The threshold is an edge, so that no bar is on both its sides."""
+    """Edges of bins of one width. A threshold among the scores is an edge: no bar is on both sides
+    of it."""
     edges = np.histogram_bin_edges(scores, bins=min(40, max(10, len(scores) // 3)))
-    if threshold is None:
+    if threshold is None or not edges[0] <= threshold <= edges[-1]:
         return edges
     width = edges[1] - edges[0]
     below = int(np.ceil((threshold - edges[0]) / width))
@@ -62,16 +100,30 @@ def _bins(scores: np.ndarray, threshold: float | None) -> np.ndarray:
     return threshold + width * np.arange(-below, above + 1)
 
 
+def _style(i: int) -> dict:
+    """Colour and dashes of curve `i`: ten colours, then the same with other dashes."""
+    return {"color": f"C{i % 10}", "linestyle": ("-", "--", "-.", ":")[i // 10 % 4]}
+
+
+def _cut(name: str) -> str:
+    name = printable(name)
+    return name if len(name) <= 24 else f"{name[:23]}…"
+
+
 def _axes(title: str, x: str, y: str, square: bool = True):
     figure = new_figure(5.2, 5.0) if square else new_figure(6.4, 4.0)
     axes = figure.add_subplot()
+    _prepare(axes, title, x, y, square)
+    return figure, axes
+
+
+def _prepare(axes, title: str, x: str, y: str, square: bool = True) -> None:
     axes.set_title(title, color=INK, fontsize=11, fontfamily=fonts(), parse_math=False)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.spines[["top", "right"]].set_visible(False)
     if square:
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    return figure, axes
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

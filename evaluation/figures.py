@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.calibration import Calibration
+from common.calibration import BestF1
 from common.timing import phase
 from evaluation.metrics import FPR_LIMIT, Ranking, aupro, rank
 from evaluation.testing import ScoredPicture
@@ -30,7 +30,7 @@ class Figures:
             pixel |= {"aupro": self.aupro, "aupro_fpr_limit": FPR_LIMIT}
         return {"image": _level(self.image), "pixel": pixel}
 
-    def calibration(self, tested: Sequence[ScoredPicture]) -> Calibration | None:
+    def best_f1(self, tested: Sequence[ScoredPicture]) -> BestF1 | None:
         """Thresholds of best F1 on `tested`; None unless some are good and some defective.
 
         Without masks the threshold of a map's maximum serves as the pixel threshold. The image
@@ -41,11 +41,11 @@ class Figures:
         peaks = rank(_defective(tested), np.array([picture.map.max() for picture in tested]))
         peak_threshold = peaks.f1_max[1]
         good = np.concatenate([picture.map.ravel() for picture in tested if not picture.defective])
-        return Calibration(
-            image_threshold=self.image.f1_max[1],
-            peak_threshold=peak_threshold,
-            pixel_threshold=self.pixel.f1_max[1] if self.pixel else peak_threshold,
-            normal_score=float(np.median(good)),
+        return BestF1(
+            image=self.image.f1_max[1],
+            peak=peak_threshold,
+            pixel=self.pixel.f1_max[1] if self.pixel else peak_threshold,
+            usual=float(np.median(good)),
             source="best F1 on the test pictures of the last validation",
         )
 

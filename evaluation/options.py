@@ -1,4 +1,4 @@
-"""Options of drawing."""
+"""Options of drawing and of the table over all categories."""
 
 import argparse
 
@@ -14,3 +14,8 @@ def add_picture_options(parser: argparse.ArgumentParser, save_picture: bool) -> 
         type=whole(1),
         help="save at most this many sheets, evenly chosen from all kinds (default: all)",
     )
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    text = "with several categories, put published figures of MVTec AD beside ours in the table"
+    add_boolean(parser, "--compare", False, text)

@@ -1,32 +1,33 @@
-"""Draws one sheet per picture: picture, ground truth, heat map, predicted mask, outline."""
+"""Draws one sheet per picture: picture, heat map, outline, predicted mask, ground truth."""
 
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import binary_dilation, binary_erosion
+from PIL import Image
 
 from common.errors import printable
-from evaluation.figure import INK, QUIET, fonts, new_figure, save_figure
+from evaluation import canvas
+from evaluation.figure import DEFECTIVE, GOOD, INK
+from evaluation.heat import TEXT, color_bar, explanation, overlay
 from evaluation.scale import Scale, verdict
 
-COLORS = "turbo"
-OPACITY = 0.2, 0.7  # of the heat map over the picture, at the low and high end of the scale
 OUTLINE = np.array([255, 40, 30], np.uint8)
-PANEL = 2.5  # inches
+LONGEST, SHORTEST = 448, 192  # pixels, of a panel's longer side
+NARROWEST = 160  # pixels, of the column of a panel and of the row: titles and ticks need room
+MARGIN, GAP = 12, 12
+HEADLINE, TITLE = 15, 12  # font sizes
+TOP, BOTTOM = 60, 28  # pixels above and below the panels
 
 
 class Sheet:
-    """Draws sheets for pictures of one run; all use the same figure with new contents."""
+    """Draws sheets for pictures of one run, all with the same colours.
+
+    The panel with the ground truth is the last one, so that the other panels have the same
+    places in sheets of pictures without a mask.
+    """
 
     def __init__(self, scale: Scale, truth: bool):
-        self.scale = scale
-        panels = ["picture", "heat map"]
-        if truth:
-            panels.insert(1, "ground truth")
-        if scale.threshold is not None:
-            panels += ["predicted mask", "outline"]
-        self.panels = panels
-        self._size = None
+        self.scale, self.truth = scale, truth
 
     def save(
         self,
@@ -38,90 +39,85 @@ class Sheet:
         mask: np.ndarray | None = None,
     ) -> None:
         """`picture` uint8 [H,W,3]; `anomaly_map` float32 [H,W]; `mask` bool [H,W] or None."""
-        if self._size != anomaly_map.shape:
-            self._build(anomaly_map.shape)
-        contents = {"picture": picture, "heat map": self._heat(picture, anomaly_map)}
+        panels = self._panels(picture, anomaly_map, self.scale.region(score, anomaly_map))
+        if self.truth and mask is not None:
+            title = "ground truth" if mask.any() else "ground truth: none"
+            panels[title] = _black_and_white(mask, panel_size(picture))
+        sheet = self._in_a_row(panels)
+        self._write_headline(sheet, name, score)
+        canvas.save_image(sheet, path)
+
+    def _panels(
+        self, picture: np.ndarray, anomaly_map: np.ndarray, region: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Titles and contents, uint8 [h,w,3], of the panels that every picture has."""
+        size = panel_size(picture)
+        picture = canvas.resized(picture, *size)
+        heat = overlay(picture, canvas.resized_map(anomaly_map, *size), self.scale)
+        panels = {"picture": picture, "heat map": heat}
         if self.scale.threshold is not None:
-            predicted = self.scale.region(score, anomaly_map)
-            contents["predicted mask"] = _black_and_white(predicted)
-            contents["outline"] = _outlined(picture, predicted)
-            cut = f"≥ {self.scale.cut(anomaly_map):.4g}" if predicted.any() else "none"
-            self._rename("predicted mask", f"predicted mask: {cut}")
-        if "ground truth" in self.panels:
-            unknown = mask is None
-            blank = np.full_like(picture, 235)
-            contents["ground truth"] = blank if unknown else _black_and_white(mask)
-            self._rename("ground truth", "ground truth: unknown" if unknown else "ground truth")
-        for panel, image in self._images.items():
-            image.set_data(contents[panel])
-        self._title.set_text(self._headline(name, score))
-        save_figure(self._figure, path)
+            cut = f"≥ {self.scale.cut(anomaly_map):.4g}" if region.any() else "none"
+            panels["outline"] = outlined(picture, canvas.resized_mask(region, *size))
+            panels[f"predicted mask: {cut}"] = _black_and_white(region, size)
+        return panels
 
-    def _rename(self, panel: str, text: str) -> None:
-        self._axes[panel].set_title(text, fontsize=9, color=QUIET)
+    def _in_a_row(self, panels: dict[str, np.ndarray]) -> Image.Image:
+        """The sheet without its headline; the colour bar is beside the heat map."""
+        height, width = panels["picture"].shape[:2]
+        column, row = max(width, NARROWEST), max(height, NARROWEST)
+        bar = color_bar(self.scale, row)
+        across = 2 * MARGIN + len(panels) * (column + GAP) + bar.width
+        sheet = canvas.new_canvas(across, TOP + row + BOTTOM)
+        x = MARGIN
+        for title, panel in panels.items():
+            sheet.paste(Image.fromarray(panel), (x, TOP))
+            shown = canvas.fitted(title, TITLE, column)
+            canvas.write(sheet, (x, TOP - 8), shown, TITLE, canvas.LABEL)
+            if title == "heat map":
+                place = x, sheet.height - 10
+                canvas.write(sheet, place, explanation(self.scale), TEXT, canvas.LABEL)
+                sheet.paste(bar, (x + width + GAP, TOP))
+                x += bar.width + GAP
+            x += column + GAP
+        return sheet
 
-    def _headline(self, name: str, score: float) -> str:
-        threshold, name = self.scale.threshold, printable(name)
-        if threshold is None:
-            return f"{name}    score {score:.4g}, no threshold"
-        return (
-            f"{name}    score {score:.4g}, threshold {threshold:.4g}: {verdict(score, threshold)}"
-        )
-
-    def _build(self, size: tuple[int, int]) -> None:
-        self._size = size
-        height, width = size
-        tall = PANEL * min(1.5, height / width)
-        self._figure = new_figure(PANEL * len(self.panels) + 0.8, tall + 0.65)
-        self._title = self._figure.suptitle(" ", fontsize=10, color=INK, x=0.01, ha="left")
-        self._title.set(fontfamily=fonts(), parse_math=False)  # a `$` in a name is a `$`
-        axes = self._figure.subplots(1, len(self.panels), squeeze=False)[0]
-        self._axes = dict(zip(self.panels, axes, strict=True))
-        empty = np.zeros((*size, 3), np.uint8)
-        self._images = {}
-        for panel, place in self._axes.items():
-            place.set_axis_off()
-            self._rename(panel, panel)
-            self._images[panel] = place.imshow(empty, interpolation="nearest")
-        self._color_bar(axes)
-        self._figure.draw_without_rendering()
-        # Computed once: keeping the layout halves the time of each sheet.
-        self._figure.set_layout_engine("none")
-
-    def _color_bar(self, axes) -> None:
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
-
-        colors = ScalarMappable(Normalize(self.scale.low, self.scale.high), COLORS)
-        bar = self._figure.colorbar(
-            colors, ax=list(axes), extend="both", fraction=0.02, pad=0.01, shrink=0.95
-        )
-        bar.ax.tick_params(labelsize=8)
-        bar.outline.set_visible(False)
-        label = "anomaly score"
-        if self.scale.peak is not None:
-            bar.ax.axhline(self.scale.peak, color="black", linewidth=1.5)
-            label += "\n(line: threshold of the maximum)"
-        bar.set_label(label, fontsize=7)
-
-    def _heat(self, picture: np.ndarray, anomaly_map: np.ndarray) -> np.ndarray:
-        from matplotlib import colormaps
-
-        span = max(self.scale.high - self.scale.low, 1e-12)
-        level = ((anomaly_map - self.scale.low) / span).clip(0, 1)
-        heat = colormaps[COLORS](level, bytes=True)[..., :3]
-        gray = picture.mean(axis=2, keepdims=True)  # so that only the heat map has colour
-        opacity = np.interp(level, (0, 1), OPACITY)[..., None]
-        return (opacity * heat + (1 - opacity) * gray).astype(np.uint8)
+    def _write_headline(self, sheet: Image.Image, name: str, score: float) -> None:
+        """The name, shortened so that score, threshold and verdict have room."""
+        threshold, judged, color = self.scale.threshold, "", INK
+        facts = f"score {score:.4g}, no threshold"
+        if threshold is not None:
+            facts = f"score {score:.4g}, threshold {threshold:.4g}: "
+            judged = verdict(score, threshold)
+            color = DEFECTIVE if score >= threshold else GOOD
+        room = sheet.width - 2 * MARGIN - canvas.text_width(facts + judged, HEADLINE) - 24
+        name = canvas.fitted(printable(name), HEADLINE, room)
+        x = canvas.write(sheet, (MARGIN, 26), name, HEADLINE)
+        x = canvas.write(sheet, (x + 24, 26), facts, HEADLINE)
+        canvas.write(sheet, (x, 26), judged, HEADLINE, color)
 
 
-def _black_and_white(mask: np.ndarray) -> np.ndarray:
-    return np.repeat(np.where(mask, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+def panel_size(picture: np.ndarray) -> tuple[int, int]:
+    """Width and height of its panel: those of the picture, or reduced, or a multiple of them."""
+    height, width = picture.shape[:2]
+    longest = max(height, width)
+    if longest > LONGEST:
+        factor = LONGEST / longest
+        return max(1, round(width * factor)), max(1, round(height * factor))
+    factor = -(-SHORTEST // longest)
+    return width * factor, height * factor
 
 
-def _outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The picture with a two-pixel line along the border of the mask."""
-    border = binary_dilation(mask) & ~binary_erosion(mask, border_value=1)
+def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The picture, uint8 [H,W,3], with a two-pixel line along the border of `mask`, bool [H,W]."""
+    border = np.zeros(mask.shape, bool)
+    for pixels, edge in ((mask, border), (mask.T, border.T)):
+        change = pixels[1:] != pixels[:-1]
+        edge[1:] |= change
+        edge[:-1] |= change
     drawn = picture.copy()
     drawn[border] = OUTLINE
     return drawn
+
+
+def _black_and_white(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.repeat(np.uint8(255) * canvas.resized_mask(mask, *size)[..., None], 3, axis=2)

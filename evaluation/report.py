@@ -3,34 +3,65 @@
 import csv
 import json
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
+from common.calibration import Normal, Rule, ranks
 from common.files import whole_file
 from common.timing import phase
 from evaluation.figures import Figures
+from evaluation.promise import Promise
+from evaluation.roc import write_roc
 from evaluation.scale import verdict
 from evaluation.testing import ScoredPicture
 
 
 def write_figures(
-    folder: Path, category: str, tested: Sequence[ScoredPicture], figures: Figures, more: dict
+    folder: Path,
+    category: str,
+    tested: Sequence[ScoredPicture],
+    figures: Figures,
+    rule: Rule,
+    more: dict,
 ) -> None:
-    """Write metrics.json, scores.csv, roc.png, pr.png and histogram.png into `folder`.
+    """Write metrics.json, scores.csv, roc.csv, roc.png, pr.png and histogram.png into `folder`.
 
-    `more` holds further entries of metrics.json.
+    Verdicts are by `rule`. `more` holds further entries of metrics.json.
     """
-    threshold = figures.image.f1_max[1] if figures.image else None
     defective = sum(picture.defective for picture in tested)
     counts = {"good": len(tested) - defective, "defective": defective}
-    record = {"category": category, **figures.record(), "pictures": counts, **more}
+    promise = Promise.of(rule, tested)
+    record = {
+        "category": category,
+        **figures.record(),
+        "pictures": counts,
+        "promise": promise and promise.record(),
+        "threshold_from": rule.origin,
+        "threshold": rule.threshold,
+        "normal": _normal(rule.normal),
+        **more,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
     with whole_file(folder / "metrics.json") as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     with whole_file(folder / "scores.csv") as temporary:
-        _write_scores(temporary, tested, threshold)
+        _write_scores(temporary, tested, rule)
     with phase("curves"):
-        _draw_curves(folder, category, tested, figures, threshold)
+        _draw_curves(folder, category, tested, figures, rule.threshold)
+
+
+def _normal(normal: Normal | None) -> dict | None:
+    """The entry `normal` of metrics.json: image scores of good pictures, ascending, and ranks."""
+    if normal is None:
+        return None
+    return {
+        "pictures": normal.pictures,
+        "source": normal.source,
+        "image": normal.image.ascending,
+        "ranks": list(ranks(normal.pictures)),
+    }
 
 
 def _draw_curves(
@@ -44,6 +75,7 @@ def _draw_curves(
 
     levels = {"image": figures.image, "pixel": figures.pixel}
     levels = {name: ranking for name, ranking in levels.items() if ranking}
+    write_roc(folder / "roc.csv", levels)
     for name, draw in (("roc.png", draw_roc), ("pr.png", draw_precision_recall)):
         if levels:
             draw(levels, folder / name, category)
@@ -54,13 +86,19 @@ def _draw_curves(
     draw_histogram(scores, defective, threshold, folder / "histogram.png", category)
 
 
-def _write_scores(target: Path, tested: Sequence[ScoredPicture], threshold: float | None) -> None:
+def _write_scores(target: Path, tested: Sequence[ScoredPicture], rule: Rule) -> None:
     with target.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         rows = csv.writer(file)
-        rows.writerow(["path", "kind", "score", "verdict"])
+        rows.writerow(["path", "kind", "score", "p_value", "normalised", "verdict"])
         for picture in tested:
-            judged = verdict(picture.score, threshold)
-            rows.writerow([picture.path, picture.kind, f"{picture.score:.6f}", judged])
+            score = picture.score
+            more = (_cell(rule.p_value(score)), _cell(rule.normalised(score)))
+            judged = verdict(score, rule.threshold)
+            rows.writerow([picture.path, picture.kind, f"{score:.6f}", *more, judged])
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
 
 
 def table(figures: Figures) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.calibration import Calibration
+from common.calibration import Rule
 
 VERDICTS = {True: "defective", False: "good", None: "unknown"}
 
@@ -57,23 +57,19 @@ def verdict(score: float, threshold: float | None) -> str:
     return VERDICTS[None if threshold is None else bool(score >= threshold)]
 
 
-def scale_for(
-    calibration: Calibration | None, unit: float, threshold: float | None = None
-) -> Scale:
-    """The scale of a model with this calibration.
+def scale_for(rule: Rule, unit: float) -> Scale:
+    """The scale of a model with this rule for verdicts.
 
-    A given `threshold` replaces the image threshold, and nothing else. `unit`, a usual patch score
-    of a good picture, serves where there is no calibration.
+    `unit`, a usual patch score of a good picture, serves where the rule has no scores of pixels.
     """
-    if calibration is None:
-        return Scale(threshold, low=0.5 * unit, high=3 * unit, usual=unit)
-    normal, peak = calibration.normal_score, calibration.peak_threshold
-    low = min(normal, peak / 2)  # the threshold of a poor model may be below a usual score
+    if rule.peak is None:
+        return Scale(rule.threshold, low=0.5 * unit, high=3 * unit, usual=unit)
+    low = min(rule.usual, rule.peak / 2)  # the threshold of a poor model may be below a usual score
     return Scale(
-        threshold=calibration.image_threshold if threshold is None else threshold,
+        threshold=rule.threshold,
         low=low,
-        high=2 * peak - low,  # so that `peak` is the middle of the colours
-        usual=normal,
-        peak=peak,
-        pixel_threshold=calibration.pixel_threshold,
+        high=2 * rule.peak - low,  # so that `peak` is the middle of the colours
+        usual=rule.usual,
+        peak=rule.peak,
+        pixel_threshold=rule.pixel,
     )

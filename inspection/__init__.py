@@ -8,5 +8,6 @@ for judgement in Inspector.open("output/bottle").inspect(["a.png", "b.png"]):
 
 from inspection.inspector import Inspector
 from inspection.judgement import Judgement
+from inspection.regions import Region
 
-__all__ = ["Inspector", "Judgement"]
+__all__ = ["Inspector", "Judgement", "Region"]

@@ -2,14 +2,17 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from common.calibration import FPR
 from common.errors import UsageError, WorkError
 from datasets.loader import Loader
 from datasets.samples import Sample
 from datasets.transforms import MAX_PIXELS, BadPictureError, Source, Transform
+from evaluation.scale import scale_for
 from inspection.judgement import Judgement
 from models import checkpoint
 from models.checkpoint import DISTRIBUTION
@@ -32,7 +35,8 @@ class Inspector:
     Attributes
     ----------
     record : models.record.Record
-    threshold : image score from which a picture is defective, or None; may be changed
+    rule : common.calibration.Rule, from which score on something is defective; may be changed, for
+        example `inspector.rule = inspector.record.calibration.rule(fpr=0.001)`
     batch_size : pictures per batch
     workers : threads that decode pictures; 0 decodes between batches
     """
@@ -45,6 +49,10 @@ class Inspector:
         batch_size: int = 8,
         workers: int = 2,
         max_pixels: int = MAX_PIXELS,
+        fpr: float = FPR,
+        threshold_from: str | None = None,
+        threshold: float | None = None,
+        min_area: int = 0,
     ):
         if batch_size < 1 or workers < 0:
             raise ValueError(f"batch_size {batch_size}, workers {workers}: expected 1, 0 or more")
@@ -53,15 +61,32 @@ class Inspector:
         self._detector, self._lock = None, threading.Lock()
         self.batch_size, self.workers = batch_size, workers
         self.transform = Transform(record.preprocessing, max_pixels)
-        calibration = record.calibration
-        self.threshold = None if calibration is None else calibration.image_threshold
+        self.min_area = min_area
+        try:
+            self.rule = record.calibration.rule(fpr, threshold_from, threshold)
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}", "threshold_from") from error
+
+    @property
+    def threshold(self) -> float | None:
+        """Image score from which a picture is defective, or None; may be changed."""
+        return self.rule.threshold
+
+    @threshold.setter
+    def threshold(self, value: float | None) -> None:
+        origin = None if value is None else "given"
+        self.rule = replace(self.rule, threshold=value, origin=origin, fpr=None, extrapolated=False)
 
     @classmethod
     def open(cls, path: str | Path, engine: Engine | None = None, **settings) -> "Inspector":
         """Open a checkpoint, its folder, an exported graph or its folder.
 
-        If a folder has a checkpoint and an export, the checkpoint is used. `settings`: batch_size,
-        workers, max_pixels. Raises UsageError if there is no model, WorkError if it is damaged.
+        If a folder has a checkpoint and an export, the checkpoint is used. Raises UsageError if
+        there is no model, WorkError if it is damaged. `settings`:
+
+        batch_size, workers, max_pixels
+        fpr, threshold_from, threshold : the rule for verdicts (common.calibration.Calibration.rule)
+        min_area : regions with fewer pixels of the original picture are left out
         """
         path = Path(path)
         if path.suffix in GRAPHS:
@@ -135,14 +160,16 @@ class Inspector:
             loader.skipped = skipped
         with loader:
             score = self.detector.score if timed is None else timed.score
+            rule, scale = self.rule, scale_for(self.rule, self.record.unit)
             for batch in loader if timed is None else timed.batches(loader):
                 scores = score(batch.images)
                 for i, sample in enumerate(batch.samples):
                     yield Judgement(
                         sample.path,
                         float(scores.image[i]),
-                        self.threshold,
                         scores.map[i],
+                        batch.sizes[i],
+                        *(rule, scale, self.min_area),
                         batch.images[i],
                         self.transform,
                     )

@@ -1,11 +1,14 @@
 """The judgement of one picture."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
+from common.calibration import Rule
 from datasets.transforms import Source, Transform
-from evaluation.scale import verdict
+from evaluation.scale import Scale, verdict
+from inspection.regions import Region, original_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,21 +16,61 @@ class Judgement:
     """
     source : the picture as it was given: a path, bytes, a file object or an array
     score : image score; the higher, the more anomalous
-    threshold : image score from which a picture is defective, or None
     map : anomaly map of the crop, float32 [H,W]; its unit may differ from that of the score
+    size : (width, height) of the original picture, upright
+    rule : from which score on something is defective
     """
 
     source: Source
     score: float
-    threshold: float | None
     map: np.ndarray
+    size: tuple[int, int]
+    rule: Rule = field(repr=False)
+    scale: Scale = field(repr=False)
+    min_area: int = field(repr=False)  # smaller regions are left out, pixels of the original
     image: np.ndarray = field(repr=False)  # input of the network, float32 [3,H,W]
     transform: Transform = field(repr=False)
+
+    @property
+    def threshold(self) -> float | None:
+        """Image score from which a picture is defective, or None."""
+        return self.rule.threshold
 
     @property
     def verdict(self) -> str:
         """`good`, `defective`, or `unknown` if there is no threshold."""
         return verdict(self.score, self.threshold)
+
+    @property
+    def p_value(self) -> float | None:
+        """The probability, at most, that a good picture has such a score or a higher one; None if
+        the model has no scores of good pictures (common.calibration.NormalScores.p_value)."""
+        return self.rule.p_value(self.score)
+
+    @property
+    def normalised(self) -> float | None:
+        """The score from 0 to 1, 0.5 at the threshold (common.calibration.Rule.normalised)."""
+        return self.rule.normalised(self.score)
+
+    @property
+    def regions(self) -> list[Region]:
+        """Defective parts of the original picture, largest first; none where it is not defective.
+
+        They consist of the pixels above the pixel threshold, or more if the picture has none
+        (evaluation.scale.Scale.cut).
+        """
+        return self._marked[1]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The pixels of `regions`, bool [H,W] of the original picture."""
+        return self._marked[0]
+
+    @cached_property
+    def _marked(self) -> tuple[np.ndarray, list[Region]]:
+        cut = self.scale.cut(self.map) if self.verdict == "defective" else np.inf
+        crop = self.transform.preprocessing.box(self.size)
+        return original_mask(self.map, cut, crop, self.size, self.min_area)
 
     @property
     def picture(self) -> np.ndarray:

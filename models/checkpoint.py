@@ -37,10 +37,10 @@ class Kind:
 
 
 CHECKPOINT = Kind(
-    "checkpoint", 4, "model_path", "train.py writes one", "train it again with train.py"
+    "checkpoint", 5, "model_path", "train.py writes one", "train it again with train.py"
 )
 DISTRIBUTION = Kind(
-    *("distribution", 3, "distribution"),
+    *("distribution", 4, "distribution"),
     *("export_model.py writes one", "export it again with export_model.py"),
 )
 

@@ -10,6 +10,7 @@ from common.errors import UsageError, WorkError
 from common.timing import phase
 from models.anomaly_map import AnomalyMap, image_scores
 from models.heads import HEAD, Head, Maps
+from models.kept import KeptMaps
 from models.record import Record
 
 
@@ -54,17 +55,21 @@ class Detector:
         """(H,W) of the pictures."""
         return self.record.size
 
-    def fit(self, batches: Iterable[np.ndarray]) -> None:
+    def fit(self, batches: Iterable[np.ndarray], kept: KeptMaps | None = None) -> None:
         """Learn from normal pictures, float32 [B,3,H,W] per batch, in one pass.
 
-        What was learned before is forgotten, once this succeeds. UsageError if there are too few
-        pictures, WorkError if their features cannot be used.
+        Their stage maps are added to `kept`. What was learned before is forgotten, once this
+        succeeds. UsageError if there are too few pictures, WorkError if their features cannot be
+        used.
         """
         if self.head is None:
             raise ValueError("a fused graph cannot learn")
         head = type(self.head)(self.record.settings, list(self.record.features.stages))
         for images in batches:
-            maps = self._maps(images)
+            maps = self.maps(images)
+            if kept is not None:
+                with phase("keeping"):
+                    kept.add(maps)
             with phase("statistics"):
                 head.update(maps)
         if head.n == 0:
@@ -85,23 +90,31 @@ class Detector:
         """Scores of pictures float32 [B,3,H,W]; each score depends only on its picture."""
         if self.record.pictures == 0:
             raise ValueError("the detector has not learned from any picture: call fit first")
-        maps = self._maps(images)
+        maps = self.maps(images)
         with phase("scoring"):
             return self.judge(maps)
+
+    def left_out(self, maps: list[np.ndarray], first: int) -> Scores:
+        """Scores that training pictures would have had if each were left out of training.
+
+        `maps`: stage maps of the pictures `first`, `first` + 1, …, counted from 0 in the order of
+        learning. A score is not finite where nothing else was learned.
+        """
+        with phase("scoring"), np.errstate(invalid="ignore"):
+            return self._scores(*self.head.leave_one_out(maps, first))
 
     def judge(self, maps: list[np.ndarray]) -> Scores:
         """Scores from the outputs of `features`; WorkError if scores are not finite."""
         if self.head is None:
             anomaly_maps, image = maps
         else:
-            image, patches = self._patch_scores()(maps)
-            anomaly_maps = self.to_map(patches)
-            image = image_scores(anomaly_maps) if image is None else image
+            found = self._scores(*self._head_score()(maps))
+            image, anomaly_maps = found.image, found.map
         if not (np.isfinite(image).all() and np.isfinite(anomaly_maps).all()):
             raise WorkError(f"{self.name}: the scores are not finite; train the model again")
         return Scores(image, anomaly_maps)
 
-    def _patch_scores(self) -> Callable[[Maps], tuple[np.ndarray | None, np.ndarray]]:
+    def _head_score(self) -> Callable[[Maps], tuple[np.ndarray | None, np.ndarray]]:
         """`Head.score` on the detector's device, prepared at first use."""
         if self.device == "cpu":
             return self.head.score
@@ -112,7 +125,13 @@ class Detector:
                 self._scoring = scoring(self.head, self.device)
             return self._scoring
 
-    def _maps(self, images: np.ndarray) -> list[np.ndarray]:
+    def _scores(self, image: np.ndarray | None, patches: np.ndarray) -> Scores:
+        """From what a head gives: image scores [B] or None, patch scores [B,h,w]."""
+        anomaly_maps = self.to_map(patches)
+        return Scores(image_scores(anomaly_maps) if image is None else image, anomaly_maps)
+
+    def maps(self, images: np.ndarray) -> list[np.ndarray]:
+        """The stage maps of pictures float32 [B,3,H,W]."""
         right = images.ndim == 4 and len(images) > 0 and images.dtype == np.float32
         if not right or images.shape[1:] != (3, *self.size):
             raise ValueError(

@@ -172,7 +172,7 @@ class Record:
     category: str = DEFAULT_CATEGORY
     pictures: int = 0
     unit: float = 1.0
-    calibration: Calibration | None = None
+    calibration: Calibration = field(default_factory=Calibration)
     arrays_sha256: str = ""
     exported: Exported | None = None
 

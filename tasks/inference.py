@@ -33,6 +33,8 @@ def infer_all(options: argparse.Namespace) -> int:
         batch_size=loading.batch_size,
         workers=0 if options.enable_benchmark else loading.workers,
         max_pixels=loading.max_pixels,
+        min_area=answers.min_area,
+        **vars(answers.wanted),
     )
     source = Source(
         options.input_file, "input_file", answers.place(inspector.record.category, "inference")

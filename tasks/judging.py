@@ -2,10 +2,12 @@
 
 import json
 import logging
+from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from common.errors import UsageError, WorkError, message, printable, shortened
 from common.files import whole_file, writable_folder
@@ -13,10 +15,12 @@ from common.progress import progress
 from common.timing import phase
 from datasets.samples import pictures_in
 from evaluation.figure import target_names
+from evaluation.pictures import Sheet
 from evaluation.scale import scale_for
 from inspection import Inspector, Judgement
 from tasks.runs import log_phases, warn_of_crop
 from tasks.settings import Answers, Loading
+from tasks.verdicts import describe
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +45,7 @@ class Source:
             raise UsageError(f"{path}: no pictures in this folder or its subfolders", setting)
 
     def targets(self, answers: Answers) -> dict[str, dict[Path, Path]]:
-        """Paths of the sheet (`picture`) and the `map` of each picture, if they are to be saved.
+        """Paths of the sheet (`picture`), `map` and `mask` of each picture, if they are wanted.
 
         UsageError if a folder cannot be written or a picture to be judged would be overwritten.
         """
@@ -59,13 +63,17 @@ class Source:
         if answers.save_map:
             folder = writable_folder(answers.save_map, "save_map")
             targets["map"] = self._mirrored(folder, ".npy")
+        if answers.save_mask:
+            folder = writable_folder(answers.save_mask, "save_mask")
+            targets["mask"] = self._mirrored(folder, ".png")
         pictures = {path.resolve() for path in self.paths}
-        for target in targets.get("picture", {}).values():
-            if target.resolve() in pictures:
-                raise UsageError(
-                    f"{target} would overwrite a picture to be judged; give another folder",
-                    "save_path",
-                )
+        for what, setting in (("picture", "save_path"), ("mask", "save_mask")):
+            for target in targets.get(what, {}).values():
+                if target.resolve() in pictures:
+                    raise UsageError(
+                        f"{target} would overwrite a picture to be judged; give another folder",
+                        setting,
+                    )
         return targets
 
     def _mirrored(self, folder: Path, suffix: str) -> dict[Path, Path]:
@@ -95,13 +103,13 @@ def judge_all(
         logger.warning("%s was trained on category %s, not %s", inspector.path, trained, category)
     logger.info("%s", record.weights_line())
     warn_of_crop(record.preprocessing, source.paths[0], loading.max_pixels)
-    if answers.threshold is not None:
-        inspector.threshold = answers.threshold
     if inspector.threshold is None:
         logger.warning(
-            "the model has no threshold, so every verdict is unknown: validate it with val.py, or "
-            "give --threshold"
+            "the model has no threshold, so every verdict is unknown: train it with --calibrate "
+            "True, validate it with val.py, or give --threshold"
         )
+    else:
+        logger.info("%s", describe(inspector.rule))
     skipped, teller = [], Teller(inspector, answers, targets)
     judgements = inspector.inspect(source.paths, skipped, timed)
     first = list(islice(judgements, 1))  # the model is opened now: progress counts from here
@@ -144,11 +152,7 @@ class Teller:
         self.json, self.targets, self.category = answers.json, targets, inspector.record.category
         self.failed, self.sheet = 0, None
         if answers.save_picture:
-            from evaluation.pictures import Sheet  # judging alone does not need matplotlib
-
-            record = inspector.record
-            scale = scale_for(record.calibration, record.unit, inspector.threshold)
-            self.sheet = Sheet(scale, truth=False)
+            self.sheet = Sheet(scale_for(inspector.rule, inspector.record.unit), truth=False)
 
     def __call__(self, judgement: Judgement) -> None:
         written = {}
@@ -168,6 +172,10 @@ class Teller:
             with whole_file(target) as temporary:
                 np.save(temporary, judgement.map)
             return
+        if what == "mask":
+            with whole_file(target) as temporary:
+                Image.fromarray(judgement.mask).save(temporary)
+            return
         name = judgement.source.name
         with phase("drawing"):
             self.sheet.save(target, name, judgement.picture, judgement.score, judgement.map)
@@ -182,6 +190,9 @@ class Teller:
             "score": judgement.score,
             "verdict": judgement.verdict,
             "threshold": judgement.threshold,
+            "p_value": judgement.p_value,
+            "normalised": judgement.normalised,
+            "regions": [asdict(region) for region in judgement.regions],
             "category": self.category,
             **written,
         }

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from common.options import add_boolean, checked, folder_name, positive
+from common.options import add_boolean, checked, folder_name, positive, whole
+from tasks.verdicts import add_verdict_options
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +31,48 @@ def add_judging_options(group, folder: str, save_picture: bool) -> None:
     group.add_argument(
         "--threshold",
         type=checked(positive),
-        help="image score from which a picture is defective (default: the threshold that "
-        "validation saved in the model; without a threshold every verdict is `unknown`)",
+        help="image score from which a picture is defective (default: see --threshold_from; "
+        "without a threshold every verdict is `unknown`)",
     )
+    add_verdict_options(group)
     add_boolean(group, "--json", False, "print one JSON object per picture instead of text")
     group.add_argument(
         "--save_map", type=Path, metavar="DIR", help="save raw anomaly maps in this folder, as .npy"
     )
+    group.add_argument(
+        "--save_mask",
+        type=Path,
+        metavar="DIR",
+        help="save masks in this folder, as .png of the size of the picture: white is defective",
+    )
+    group.add_argument(
+        "--min_area",
+        type=whole(0),
+        default=0,
+        help="leave smaller regions out of masks and JSON, in pixels of the picture",
+    )
+
+
+def add_calibration_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("calibration")
+    add_boolean(
+        group,
+        "--calibrate",
+        True,
+        "score every training picture as if it had been left out, so that the model can promise a "
+        "false-alarm rate; with --val, also save the thresholds of best F1",
+    )
+    group.add_argument(
+        "--calibration_dir",
+        type=Path,
+        help="score the good pictures in this folder (or in a folder of the category's name in it) "
+        "instead of the training pictures",
+    )
+    add_boolean(group, "--audit", False, "draw the ten most unusual training pictures: audit.png")
+    group.add_argument(
+        "--exclude",
+        type=Path,
+        metavar="FILE",
+        help="text file with one training picture per line, a path or a name, to leave out",
+    )
+    add_verdict_options(group)

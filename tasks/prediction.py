@@ -19,6 +19,8 @@ def predict_all(options: argparse.Namespace) -> int:
         batch_size=loading.batch_size,
         workers=loading.workers,
         max_pixels=loading.max_pixels,
+        min_area=answers.min_area,
+        **vars(answers.wanted),
     )
     source = Source(
         options.picture_path,

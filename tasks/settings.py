@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.errors import UsageError
 from common.preprocessing import Preprocessing
 from datasets.data import Data
 from datasets.options import data_from, preprocessing_from
 from models.engine import Engine
 from models.options import backbone_from, engine_from, layers_from, settings_from
+from tasks.verdicts import Wanted, wanted_from
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Validation:
     """What val.py does for each category of `data`.
 
     calibrate : whether to save thresholds in the model; None: only if the category is its own
+    compare : whether the table over all categories shows published figures, too
     """
 
     data: Data
@@ -60,11 +63,29 @@ class Validation:
     engine: Engine
     loading: Loading
     drawing: Drawing
+    wanted: Wanted
+    compare: bool
+
+
+@dataclass(frozen=True)
+class Calibrating:
+    """What train.py does after learning.
+
+    wanted : whether to score the training pictures, each left out, or those of `folder`
+    audit : whether to draw the most unusual training pictures
+    """
+
+    wanted: bool
+    folder: Path | None
+    audit: bool
 
 
 @dataclass(frozen=True)
 class Training:
-    """What train.py does for each category of `data`; `validation` is None without --val."""
+    """What train.py does for each category of `data`; `validation` is None without --val.
+
+    exclude : file with the names of training pictures to leave out
+    """
 
     data: Data
     preprocessing: Preprocessing
@@ -73,6 +94,9 @@ class Training:
     loading: Loading
     save_path: Path
     log_dir: Path
+    calibrating: Calibrating
+    exclude: Path | None
+    verdicts: Wanted
     validation: Validation | None
     described: str
 
@@ -81,16 +105,18 @@ class Training:
 class Answers:
     """What to print and save of judgements.
 
-    threshold : replaces the model's threshold; None keeps it
     save_path : for sheets; None for the default path
-    save_map : for maps; None to save no maps
+    save_map, save_mask : folders for maps and masks; None to save none
+    min_area : smaller regions are left out, in pixels of the original picture
     """
 
-    threshold: float | None
+    wanted: Wanted
     json: bool
     save_picture: bool
     save_path: Path | None
     save_map: Path | None
+    save_mask: Path | None
+    min_area: int
 
     def place(self, category: str, folder: str) -> Path:
         """The path for sheets; by default `folder` in the output of the model's `category`."""
@@ -109,6 +135,9 @@ def training_from(options: argparse.Namespace) -> Training:
         loading_from(options),
         options.save_path,
         options.log_dir,
+        _calibrating_of(options),
+        options.exclude,
+        wanted_from(options),
         _validation_of(options, data) if options.val else None,
         described,
     )
@@ -143,7 +172,20 @@ def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
         engine_from(options),
         loading_from(options),
         Drawing(options.save_picture, options.num_pictures, options.seed),
+        wanted_from(options),
+        options.compare,
     )
+
+
+def _calibrating_of(options: argparse.Namespace) -> Calibrating:
+    if not options.calibrate and (options.calibration_dir or options.audit):
+        name = "calibration_dir" if options.calibration_dir else "audit"
+        raise UsageError("needs --calibrate True", name)
+    if options.calibration_dir and options.audit:
+        raise UsageError(
+            "draws training pictures, but --calibration_dir has others; choose one", "audit"
+        )
+    return Calibrating(options.calibrate, options.calibration_dir, options.audit)
 
 
 def loading_from(options: argparse.Namespace) -> Loading:
@@ -152,5 +194,8 @@ def loading_from(options: argparse.Namespace) -> Loading:
 
 def answers_from(options: argparse.Namespace) -> Answers:
     return Answers(
-        options.threshold, options.json, options.save_picture, options.save_path, options.save_map
+        wanted_from(options),
+        options.json,
+        *(options.save_picture, options.save_path, options.save_map, options.save_mask),
+        options.min_area,
     )

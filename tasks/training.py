@@ -3,22 +3,35 @@
 import logging
 import platform
 import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+
+from common.calibration import Calibration
 from common.errors import UsageError, printable
 from common.files import writable_folder
 from common.logs import log_file
 from common.progress import progress
 from common.timing import phase
+from datasets.exclusion import excluded
 from datasets.loader import Loader
-from datasets.samples import check_masks, require_test, require_training
+from datasets.samples import Sample, check_masks, require_test, require_training
+from datasets.transforms import Transform
 from evaluation.figures import Figures
+from evaluation.scale import scale_for
 from models import checkpoint
 from models.detector import Detector
 from models.factory import Plan, announcement, build_detector, plan
+from models.kept import KeptMaps
+from tasks.audit import audit, draw, write_audit
+from tasks.calibration import NormalPictures, held_out, held_out_samples, left_out
 from tasks.categories import each_category
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
 from tasks.settings import Training
 from tasks.validation import validate
+from tasks.verdicts import describe
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +43,22 @@ def train_all(training: Training) -> int:
         with log_file(training.log_dir, name):
             return train(training, name)
 
-    return each_category(training.data.names, work)
+    compare = training.validation is not None and training.validation.compare
+    return each_category(training.data.names, work, training.save_path, compare)
 
 
 def train(training: Training, name: str) -> Figures | None:
     """Fit and save the model of category `name`; returns its figures if it is validated."""
     category, where = training.data.open(name), training.data.where(name)
+    if training.exclude is not None:
+        several = len(training.data.names) > 1
+        kept = excluded(category.train, training.exclude, several)
+        logger.info("%d training pictures are left out", len(category.train) - len(kept))
+        category = replace(category, train=kept)
     require_training(category, where)
+    calibrating = training.calibrating
+    if calibrating.wanted and calibrating.folder is not None:
+        held_out_samples(calibrating.folder, name, len(training.data.names) > 1)  # before the work
     if training.validation:
         require_test(category, where)
         check_masks(category.test, training.loading.skip_bad, training.loading.max_pixels)
@@ -55,34 +77,82 @@ def train(training: Training, name: str) -> Figures | None:
 
     start = time.perf_counter()
     loader = loader_for(category.train, planned.preprocessing, training.loading)
-    with loader, unskipped():
-        detector = _fit(training, planned, loader)
+    with unskipped(), KeptMaps(path.parent) as kept:
+        keep = calibrating.wanted and calibrating.folder is None
+        with loader:
+            detector, samples = _fit(training, planned, loader, kept if keep else None)
+        if calibrating.wanted:
+            found = _calibrate(training, detector, samples, kept)
     with phase("saving"):
         checkpoint.save(path, detector.arrays(), detector.record)
     seconds, learned = time.perf_counter() - start, detector.record.pictures
     logger.info("%s: fitted on %d pictures in %.1f s", path, learned, seconds)
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
+    if calibrating.wanted:
+        _report_calibration(training, detector, found, path)
     log_phases()
     if training.validation is None:
         print(printable(path))
         return None
-    return validate(training.validation, lambda: detector, detector.record, category, path)
+    spent = {"fit": seconds}
+    return validate(training.validation, lambda: detector, detector.record, category, path, spent)
 
 
-def _fit(training: Training, planned: Plan, loader: Loader) -> Detector:
-    """A detector fitted on the pictures of `loader`, which decodes them at the same time."""
+def _fit(
+    training: Training, planned: Plan, loader: Loader, kept: KeptMaps | None
+) -> tuple[Detector, list[Sample]]:
+    """A detector fitted on the pictures of `loader`, which decodes them at the same time, and the
+    pictures in the order of learning."""
     with phase("imports, weights"):
         detector = build_detector(planned, training.engine)
     _log_settings(training.described)
     logger.info("%s", detector.record.weights_line())
     name = planned.category
     batches = progress(loader, len(loader), f"fit {name}", size=lambda batch: len(batch.samples))
+    samples: list[Sample] = []
+
+    def images() -> Iterator[np.ndarray]:
+        for batch in batches:
+            samples.extend(batch.samples)
+            yield batch.images
+
     try:
-        detector.fit(batch.images for batch in batches)
+        detector.fit(images(), kept)
     except UsageError as error:
         raise UsageError(f"{training.data.where(name)}: {error}") from error
-    return detector
+    return detector, samples
+
+
+def _calibrate(
+    training: Training, detector: Detector, samples: list[Sample], kept: KeptMaps
+) -> NormalPictures:
+    """Give the detector scores of good pictures, and return them."""
+    loading, folder = training.loading, training.calibrating.folder
+    preprocessing, category = detector.record.preprocessing, detector.record.category
+    if folder is None:
+        rest = loader_for(samples[kept.pictures :], preprocessing, loading)
+        found = left_out(detector, kept, samples, rest)
+    else:
+        others = held_out_samples(folder, category, len(training.data.names) > 1)
+        found = held_out(detector, loader_for(others, preprocessing, loading))
+    detector.record = replace(detector.record, calibration=Calibration(found.normal()))
+    return found
+
+
+def _report_calibration(
+    training: Training, detector: Detector, found: NormalPictures, path: Path
+) -> None:
+    rule = training.verdicts.rule(detector.record.calibration, path)
+    logger.info("%s", describe(rule))
+    if training.calibrating.folder is not None or detector.record.calibration.normal is None:
+        return
+    rows = audit(found)
+    write_audit(rows, path.parent)
+    if training.calibrating.audit:
+        transform = Transform(detector.record.preprocessing, training.loading.max_pixels)
+        scale = scale_for(rule, detector.record.unit)
+        draw(rows, found, transform, scale, path.parent, detector.record.category)
 
 
 def _log_settings(described: str) -> None:

@@ -1,6 +1,7 @@
 """Scores the test pictures of a category: figures, curves, sheets, thresholds."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from datasets.transforms import Transform
 from evaluation import report
 from evaluation.figure import target_names
 from evaluation.figures import Figures, measure
+from evaluation.pictures import Sheet
+from evaluation.promise import Promise
 from evaluation.scale import Scale, scale_for
 from evaluation.testing import ScoredPicture, score_all
 from models import checkpoint
@@ -27,6 +30,7 @@ from models.record import Record
 from tasks.categories import each_category
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
 from tasks.settings import Drawing, Validation
+from tasks.verdicts import describe
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +42,11 @@ def validate_all(validation: Validation) -> int:
         raise UsageError(
             f"--model_path gives one model for {len(names)} categories; choose one with --category"
         )
-    return each_category(names, lambda name: _validate_saved(validation, name))
+
+    def work(name: str) -> Figures:
+        return _validate_saved(validation, name)
+
+    return each_category(names, work, validation.save_path, validation.compare)
 
 
 def _validate_saved(validation: Validation, name: str) -> Figures:
@@ -66,12 +74,15 @@ def validate(
     record: Record,
     category: Category,
     model_path: Path,
+    seconds: dict[str, float] | None = None,
 ) -> Figures:
     """Score the test set of `category`; write and print its figures, and save its thresholds.
 
-    Pictures are decoded while `open_detector()` prepares the model of `record`.
+    Pictures are decoded while `open_detector()` prepares the model of `record`. `seconds`: of what
+    was done before, for metrics.json.
     """
-    model = checkpoint.identity(model_path)
+    start, model = time.perf_counter(), checkpoint.identity(model_path)
+    validation.wanted.require(record.calibration, model_path)
     folder = writable_folder(validation.save_path / category.name)
     loader = loader_for(category.test, record.preprocessing, validation.loading, masks=True)
     chosen = _chosen(category.test, validation.drawing)
@@ -84,19 +95,26 @@ def validate(
     if not tested:
         where = validation.data.where(category.name)
         raise WorkError(f"{where}: none of the test pictures can be read")
-    figures = measure(tested)
-    calibration = figures.calibration(tested)
-    detector.record = replace(detector.record, calibration=calibration)
-    about = {"path": str(model_path), **detector.record.summary()}
-    more = {"skipped": len(loader.skipped), "model": about}
-    report.write_figures(folder, category.name, tested, figures, more)
-    _draw(pictures, tested, scale_for(calibration, detector.record.unit), folder / "pictures")
+    figures, record = measure(tested), detector.record
+    calibration = replace(record.calibration, best_f1=figures.best_f1(tested))
+    detector.record = record = replace(record, calibration=calibration)
+    rule = validation.wanted.rule(calibration, model_path)
+    took = {"picture": (time.perf_counter() - start) / len(tested)}
+    more = {
+        "seconds": {"fit": None, **(seconds or {}), **took},
+        "skipped": len(loader.skipped),
+        "model": {"path": str(model_path), **record.summary()},
+    }
+    report.write_figures(folder, category.name, tested, figures, rule, more)
+    _draw(pictures, tested, scale_for(rule, record.unit), folder / "pictures")
     _keep_calibration(validation, detector, category.name, model_path, model)
     log_phases()
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
     said = f"{category.name}: {len(tested)} test pictures, results in {printable(folder)}"
-    said += f"\n{report.table(figures)}"
+    said += f"\n{report.table(figures)}\n{describe(rule)}"
+    if (promise := Promise.of(rule, tested)) is not None:
+        said += f"\n{promise.text()}"
     print(said)
     logger.info("%s", said, extra={"file_only": True, "lines": True})
     return figures
@@ -109,7 +127,7 @@ def _keep_calibration(
     wanted = validation.calibrate
     if wanted is None:
         wanted = detector.record.category == category
-    if not wanted or detector.record.calibration is None:
+    if not wanted or detector.record.calibration.best_f1 is None:
         return
     if checkpoint.identity(path) != model:
         logger.warning(
@@ -121,7 +139,7 @@ def _keep_calibration(
             checkpoint.save(path, detector.arrays(), detector.record)
         except WorkError as error:
             raise WorkError(f"{error}; use --no-calibrate to leave the model unchanged") from error
-    logger.info("thresholds for predict.py saved in %s", path)
+    logger.info("thresholds of best F1 saved in %s", path)
 
 
 def _keeper(transform: Transform, chosen: set[Path]) -> tuple[dict, Callable]:
@@ -154,8 +172,6 @@ def _draw(
     """A sheet for each of `pictures`, all with the same colours."""
     if not pictures:
         return
-    from evaluation.pictures import Sheet
-
     sheet = Sheet(scale, truth=True)
     drawn = [one for one in tested if one.path in pictures]
     names = [Path(f"{one.kind}_{one.path.name}") for one in drawn]

@@ -67,8 +67,8 @@ def test_a_truncated_file_is_refused(saved, keep):
 
 
 def test_another_format_version_is_refused(saved):
-    newer = replace(checkpoint.CHECKPOINT, version=5)
-    with pytest.raises(WorkError, match="version 4.*version 5"):
+    newer = replace(checkpoint.CHECKPOINT, version=6)
+    with pytest.raises(WorkError, match="version 5.*version 6"):
         checkpoint.load(saved, newer)
 
 

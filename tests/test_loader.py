@@ -146,7 +146,7 @@ def test_skip_bad_does_not_hide_defects_of_the_program(seven, monkeypatch, worke
     def broken(self, path):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Transform, "picture", broken)
+    monkeypatch.setattr(Transform, "sized_picture", broken)
     with pytest.raises(ZeroDivisionError):
         list(Loader(seven, TRANSFORM, workers=workers, skip_bad=True))
 
@@ -173,9 +173,9 @@ def decoded(monkeypatch):
 
     def picture(self, path):
         paths.append(path)
-        return np.zeros((32, 32, 3), np.uint8)
+        return np.zeros((32, 32, 3), np.uint8), (32, 32)
 
-    monkeypatch.setattr(Transform, "picture", picture)
+    monkeypatch.setattr(Transform, "sized_picture", picture)
     return paths
 
 
@@ -216,9 +216,9 @@ def test_threads_decode_unless_there_are_none(seven, monkeypatch, workers, own):
 
     def picture(self, path):
         threads.add(threading.get_ident())
-        return np.zeros((32, 32, 3), np.uint8)
+        return np.zeros((32, 32, 3), np.uint8), (32, 32)
 
-    monkeypatch.setattr(Transform, "picture", picture)
+    monkeypatch.setattr(Transform, "sized_picture", picture)
     list(Loader(seven, TRANSFORM, workers=workers))
     assert (threading.get_ident() in threads) is own
 

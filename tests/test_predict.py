@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.calibration import Calibration
 from models import checkpoint
 from tests.conftest import NO_GRAPH, call, fails
 
@@ -79,7 +80,7 @@ def test_a_threshold_of_ones_own(trained, chips):
 def test_without_a_threshold_the_verdict_is_unknown(trained, chips, tmp_path):
     (tmp_path / "flange").mkdir()
     arrays, record = checkpoint.load(trained / "flange/best.pdparams")
-    record = replace(record, calibration=None)  # as training without --val leaves it
+    record = replace(record, calibration=Calibration())  # as --no-calibrate leaves it
     checkpoint.save(tmp_path / "flange/best.pdparams", arrays, record)
     options = ("--save_path", tmp_path / "sheets", *NO_GRAPH)
     result = predict(tmp_path, "--picture_path", chips, *options)
@@ -92,7 +93,7 @@ def test_verdicts_agree_with_the_validation(trained, demo):
     result = predict(trained, "--picture_path", demo / "flange/test", "--no-save_picture")
     predicted = {line.split("\t")[0]: line.split("\t")[2] for line in result.lines}
     rows = (trained / "flange" / "scores.csv").read_text().splitlines()[1:]
-    validated = {row.split(",")[0]: row.split(",")[3] for row in rows}
+    validated = {row.split(",")[0]: row.split(",")[5] for row in rows}
     assert predicted == validated
 
 

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.calibration import Calibration
+from common.calibration import BestF1, Calibration
 from datasets.samples import Sample
-from evaluation import report, summary
+from evaluation import report
 from evaluation.curves import _bins
 from evaluation.figures import measure
-from evaluation.pictures import Sheet
-from evaluation.scale import scale_for, verdict
+from evaluation.roc import read_roc
+from evaluation.scale import verdict
 from evaluation.testing import ScoredPicture, score_all
 from models.detector import Scores
 
 SIZE = (32, 48)
-JUDGED = scale_for(Calibration(5.0, 5.0, 4.0, 1.0, "test"), 1.0)
+RULE = Calibration(best_f1=BestF1(5.0, 5.0, 4.0, 1.0, "test")).rule()
 
 
 def make_tested(kinds=("good", "good", "crack", "crack"), masks=True) -> list[ScoredPicture]:
@@ -68,35 +68,35 @@ def test_good_pictures_alone_give_no_figures_and_no_calibration(caplog):
     good = make_tested(("good", "good"))
     figures = measure(good)
     assert figures.image is None
-    assert figures.calibration(good) is None
+    assert figures.best_f1(good) is None
     assert "image figures are left out" in caplog.text
 
 
 def test_calibration_separates_what_it_was_made_from():
     tested = make_tested()
     figures = measure(tested)
-    calibration = figures.calibration(tested)
+    calibration = figures.best_f1(tested)
     defective = ["good", "good", "defective", "defective"]
-    assert [verdict(one.score, calibration.image_threshold) for one in tested] == defective
-    assert [verdict(one.map.max(), calibration.peak_threshold) for one in tested] == defective
-    assert calibration.pixel_threshold == figures.pixel.f1_max[1]
-    assert 1 <= calibration.normal_score <= 1.1
+    assert [verdict(one.score, calibration.image) for one in tested] == defective
+    assert [verdict(one.map.max(), calibration.peak) for one in tested] == defective
+    assert calibration.pixel == figures.pixel.f1_max[1]
+    assert 1 <= calibration.usual <= 1.1
 
 
 def test_image_scores_and_pixel_scores_have_thresholds_of_their_own_unit():
     tested = make_tested()
     same_unit = [replace(one, score=float(one.map.max())) for one in tested]
-    calibration = measure(tested).calibration(tested)
-    known = measure(same_unit).calibration(same_unit)
-    assert calibration.image_threshold == pytest.approx(100 * known.image_threshold)
-    assert replace(calibration, image_threshold=known.image_threshold) == known
-    assert known.peak_threshold == known.image_threshold
+    calibration = measure(tested).best_f1(tested)
+    known = measure(same_unit).best_f1(same_unit)
+    assert calibration.image == pytest.approx(100 * known.image)
+    assert replace(calibration, image=known.image) == known
+    assert known.peak == known.image
 
 
 def test_without_masks_the_threshold_of_the_maximum_judges_pixels():
     tested = make_tested(masks=False)
-    calibration = measure(tested).calibration(tested)
-    assert calibration.pixel_threshold == calibration.peak_threshold < 10
+    calibration = measure(tested).best_f1(tested)
+    assert calibration.pixel == calibration.peak < 10
 
 
 def test_every_picture_keeps_its_own_scores_and_mask():
@@ -123,15 +123,19 @@ def test_verdicts():
 
 def test_files_hold_the_figures(tmp_path):
     result = make_tested()
-    report.write_figures(tmp_path, "part", result, measure(result), {"skipped": 1})
+    report.write_figures(tmp_path, "part", result, measure(result), RULE, {"skipped": 1})
     record = json.loads((tmp_path / "metrics.json").read_text())
     assert record["category"] == "part"
     assert record["pictures"] == {"good": 2, "defective": 2}
     assert record["skipped"] == 1
     assert set(record["image"]) == {"auroc", "ap", "f1_max", "threshold"}
     assert set(record["pixel"]) == set(record["image"]) | {"aupro", "aupro_fpr_limit"}
+    assert (record["threshold_from"], record["threshold"]) == ("f1", 5.0)
+    assert (record["promise"], record["normal"]) == (None, None)
     rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
-    assert [row["verdict"] for row in rows] == ["good", "good", "defective", "defective"]
+    assert set(read_roc(tmp_path / "roc.csv")) == {"image", "pixel"}
+    assert [row["p_value"] for row in rows] == [""] * 4
+    assert [row["verdict"] for row in rows] == ["defective"] * 4  # by the rule
     for name in ("roc.png", "pr.png", "histogram.png"):
         assert min(Image.open(tmp_path / name).size) >= 400
 
@@ -154,41 +158,6 @@ def test_the_table_has_a_dash_where_there_is_no_figure():
     lines = report.table(measure(make_tested(masks=False))).splitlines()
     assert lines[1].split()[:3] == ["image", "1.0000", "1.0000"]
     assert lines[2].split() == ["pixel", "-", "-", "-", "-", "-"]
-
-
-def test_the_summary_means_only_what_is_known(tmp_path):
-    records = {
-        "a": measure(make_tested()).record(),
-        "b": measure(make_tested(masks=False)).record(),
-    }
-    lines = summary.summary(records).splitlines()
-    assert lines[-1].split()[0] == "mean"
-    assert lines[-1].split()[4] == lines[2].split()[4]  # pixel AUROC: that of `a` alone
-
-
-@pytest.mark.parametrize("truth", [True, False])
-@pytest.mark.parametrize("scale", [JUDGED, scale_for(None, 10.0)])
-def test_sheets_of_a_run_have_one_size_and_one_colour_bar(tmp_path, truth, scale):
-    sheet = Sheet(scale, truth)
-    picture, mask = np.full((*SIZE, 3), 90, np.uint8), np.ones(SIZE, bool)
-    bars = []
-    for i, score in enumerate((1.0, 50.0)):
-        path = tmp_path / f"{i}.png"
-        anomaly_map = np.full(SIZE, score, np.float32)
-        sheet.save(path, "$a 图片.png", picture, score, anomaly_map, mask)
-        bars.append(np.asarray(Image.open(path).convert("RGB"))[:, -52:])
-    assert bars[0].shape == bars[1].shape
-    assert (bars[0] == bars[1]).all()
-    assert len(np.unique(bars[0].reshape(-1, 3), axis=0)) > 50  # the colours of the bar
-
-
-def test_heat_is_where_the_score_is(tmp_path):
-    picture = np.full((*SIZE, 3), 128, np.uint8)
-    anomaly_map = np.ones(SIZE, np.float32)
-    anomaly_map[:, 30:] = 9
-    heat = Sheet(JUDGED, False)._heat(picture, anomaly_map).astype(int)
-    assert (heat[:, :30] == heat[0, 0]).all()
-    assert heat[0, 40, 0] - heat[0, 40, 2] > 60  # red there
 
 
 def test_progress_says_how_many_how_fast_and_how_long_yet(caplog):

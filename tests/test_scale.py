@@ -3,14 +3,19 @@
 import numpy as np
 import pytest
 
-from common.calibration import Calibration
+from common.calibration import BestF1, Calibration, Rule
 from evaluation.scale import scale_for
 
 SIZE = (32, 48)
 
 
 def calibrated(image=5.0, peak=5.0, pixel=4.0, normal=1.0):
-    return scale_for(Calibration(image, peak, pixel, normal, "test"), unit=9.0)
+    return scale_for(rule(image, peak, pixel, normal), unit=9.0)
+
+
+def rule(image, peak, pixel, normal, threshold=None):
+    best = BestF1(image, peak, pixel, normal, "test")
+    return Calibration(best_f1=best).rule(threshold=threshold)
 
 
 def old_region(score, anomaly_map, threshold, pixel_threshold):
@@ -69,7 +74,7 @@ def test_a_defective_picture_whose_map_is_faint_has_the_worst_half_of_it_as_regi
 
 @pytest.mark.parametrize("worst", [0.5, 2.0, 10.0])
 def test_without_a_calibration_a_threshold_judges_pictures_only(worst):
-    scale = scale_for(None, unit=2.0, threshold=700.0)
+    scale = scale_for(Calibration().rule(threshold=700.0), unit=2.0)
     assert (scale.low, scale.high, scale.peak) == (1.0, 6.0, None)
     anomaly_map = np.linspace(0, worst, 64, dtype=np.float32).reshape(8, 8)
     assert not scale.region(699.0, anomaly_map).any()
@@ -79,15 +84,15 @@ def test_without_a_calibration_a_threshold_judges_pictures_only(worst):
 
 
 def test_a_given_threshold_replaces_that_of_images_alone():
-    known = Calibration(5.0, 6.0, 4.0, 1.0, "test")
-    ours, given = scale_for(known, 9.0), scale_for(known, 9.0, threshold=50.0)
+    known = 5.0, 6.0, 4.0, 1.0
+    ours, given = (scale_for(rule(*known, threshold=t), 9.0) for t in (None, 50.0))
     assert (ours.threshold, given.threshold) == (5.0, 50.0)
     assert (given.low, given.high, given.usual) == (ours.low, ours.high, ours.usual)
     assert (given.peak, given.pixel_threshold) == (6.0, 4.0)
 
 
 def test_without_any_threshold_there_is_no_region():
-    assert not scale_for(None, 2.0).region(1e9, np.ones(SIZE, np.float32)).any()
+    assert not scale_for(Rule(), 2.0).region(1e9, np.ones(SIZE, np.float32)).any()
 
 
 def test_the_region_does_not_jump_as_a_defect_grows_stronger():

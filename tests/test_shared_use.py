@@ -88,7 +88,7 @@ def test_a_model_that_changed_since_it_was_opened_is_named(trained, demo, tmp_pa
     arrays, record = checkpoint.load(trained / "flange" / "best.pdparams")
     checkpoint.save(path, arrays, record)
     inspector = Inspector.open(path, CPU)
-    calibration = replace(record.calibration, image_threshold=99.0)
+    calibration = replace(record.calibration, best_f1=None)
     checkpoint.save(path, arrays, replace(record, calibration=calibration))
     with pytest.raises(WorkError, match=r"best\.pdparams: changed since it was opened"):
         inspector.load()

@@ -21,6 +21,12 @@ def assert_closes_with(lines: list[str], category: str) -> None:
         assert re.fullmatch(pattern.format(category), line), line
 
 
+def assert_table_of(folder: Path, categories: set[str]) -> None:
+    assert set(json.loads((folder / "summary.json").read_text())["categories"]) == categories
+    for name in ("summary.md", "summary.csv", "roc_all.png"):
+        assert (folder / name).stat().st_size > 0
+
+
 def train(output: Path, *arguments):
     logs = output / "logs"
     options = ("--save_path", output, "--log_dir", logs, *SMALL, *NO_GRAPH)
@@ -53,8 +59,8 @@ def test_no_temporary_file_is_left(trained):
 def test_the_checkpoint_holds_the_calibration_of_the_validation(trained):
     record = checkpoint.load(trained / "flange" / "best.pdparams")[1]
     metrics = json.loads((trained / "flange" / "metrics.json").read_text())
-    assert record.calibration.image_threshold == metrics["image"]["threshold"]
-    assert record.calibration.pixel_threshold == metrics["pixel"]["threshold"]
+    assert record.calibration.best_f1.image == metrics["image"]["threshold"]
+    assert record.calibration.best_f1.pixel == metrics["pixel"]["threshold"]
     assert record.category == "flange"
 
 
@@ -84,10 +90,15 @@ def test_all_categories_get_a_model_each(demo, tmp_path):
     for name in ("flange", "weave"):
         assert (tmp_path / name / "best.pdparams").exists()
         assert f"Class:{name}: Image AUC:" in result.out
+    assert_table_of(tmp_path, {"flange", "weave"})
     options = ("--save_path", tmp_path, "--no-save_picture", *NO_GRAPH)
-    result = call("val", "--data_path", demo, *options)
+    for path in tmp_path.glob("*.*"):
+        path.unlink()
+    result = call("val", "--data_path", demo, "--compare", *options)
     assert result.code == 0, result.err
     assert_closes_with(result.lines, "all")
+    assert_table_of(tmp_path, {"flange", "weave"})
+    assert "--compare has no effect" in result.err
 
 
 def test_a_category_that_fails_does_not_stop_the_others(demo, tmp_path):
@@ -180,7 +191,7 @@ def test_skip_bad_goes_on_and_counts(demo, tmp_path):
 def test_runs_add_to_the_log_and_failures_are_in_it(demo, tmp_path):
     options = ("--data_path", demo, "--category", "weave")
     assert train(tmp_path, *options).code == 0
-    assert checkpoint.load(tmp_path / "weave/best.pdparams")[1].calibration is None
+    assert checkpoint.load(tmp_path / "weave/best.pdparams")[1].calibration.best_f1 is None
     result = train(tmp_path, *options, "--reduction", "none")
     assert result.err.count("--reduction: none") == 1
     log = (tmp_path / "logs/weave.log").read_text()
