@@ -54,7 +54,7 @@ class LayerScores:
         return None if image[0] is None else np.concatenate(image), np.concatenate(patches)
 
     def _one(self, maps: Maps) -> Found:
-        tensors = [paddle.to_tensor(np.ascontiguousarray(stage)) for stage in maps]
+        tensors = [paddle.to_tensor(np.ascontiguousarray(stage, np.float32)) for stage in maps]
         image, patches = self.layer(tensors)
         return None if image is None else image.numpy(), patches.numpy()
 

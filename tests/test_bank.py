@@ -120,19 +120,21 @@ def test_the_number_of_distances_is_what_the_reductions_compute(ratio, monkeypat
 
 def test_the_stated_time_is_about_that_of_the_choice():
     points = whole(np.random.default_rng(7).standard_normal((60000, 128), np.float32))
+    stated = [duration.seconds_of_distance(128) * 60000 * 5000]
     start = time.perf_counter()
     assert sum(map(len, choices(points, 5000))) == 5000
     taken = time.perf_counter() - start
-    # Within a factor of 2 on an idle machine; other tests may run during one of the two.
-    assert taken / 4 < duration.seconds_of_distance(128) * 60000 * 5000 < 4 * taken
+    stated.append(duration.seconds_of_distance(128) * 60000 * 5000)
+    # Within a factor of 1.2 on an idle machine; other tests may run during one of the three.
+    assert min(stated) < 3 * taken and max(stated) > taken / 3
 
 
 def test_a_choice_that_takes_long_is_announced(monkeypatch):
     monkeypatch.setattr(duration, "seconds_of_distance", lambda dims: 1e-10 * dims)
     assert duration.announced(4 * 163856, 384, 0.1) == (
-        "the bank will have 65542 of 655424 patches (101 MB); choosing them takes about 550 s; "
+        "the bank will have 65542 of 655424 patches (101 MB); choosing them takes about 9 min; "
         "a smaller coreset_ratio or coarser layers are faster"
-    ).replace("550 s", "9 min")
+    )
     assert duration.announced(163856, 384, 0.01) is None
     monkeypatch.setattr(duration, "seconds_of_distance", None)
     assert duration.announced(10**4, 384, 0.1) is None  # so short that nothing is measured
