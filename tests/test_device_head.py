@@ -71,7 +71,7 @@ def cpu(device):
     yield
 
 
-def test_one_picture_at_a_time_without_gradients(monkeypatch):
+def test_one_picture_at_a_time_without_gradients():
     seen = []
 
     def layer(tensors):
