@@ -98,7 +98,8 @@ def open_exported(
     stages = None if graph.fused else list(record.features.stages)
     with checkpoint.reading(path, DISTRIBUTION):
         head = None if graph.fused else factory.load_head(arrays, record)
-    detector = Detector(GraphFeatures(predictor, stages), head, record, str(path), roi)
+    features, device = GraphFeatures(predictor, stages), engine.device
+    detector = Detector(features, head, record, str(path), roi, device)
     _check_probe(files, detector, outputs)
     return detector
 

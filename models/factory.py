@@ -116,6 +116,21 @@ def plan(
     )
 
 
+def announcement(planned: Plan, pictures: int) -> str | None:
+    """What to say before `planned` learns from so many pictures: one line, if that takes long.
+
+    It names settings. The head estimates the time by a short measurement on this machine.
+    """
+    head, size = METHODS[planned.method].head_class(), planned.preprocessing.crop
+    if not hasattr(head, "announcement"):
+        return None
+    projected = planned.reduction == "semi_orthogonal"
+    stages = expected_stages(planned.backbone, planned.layers, planned.dims, projected, size)
+    return head.announcement(
+        _resolved(planned.settings, planned.backbone, stages), stages, pictures
+    )
+
+
 def build_detector(
     planned: Plan | None = None,
     engine: Engine | None = None,
@@ -152,7 +167,8 @@ def build_detector(
     head = METHODS[planned.method].head_class()(settings, features.stages)
     more = planned.preprocessing, planned.sigma, planned.category
     record = Record(planned.method, settings, described, *more, roi=roi is not None)
-    return Detector(features, head, record, roi=None if roi is None else Roi(roi))
+    roi = None if roi is None else Roi(roi)
+    return Detector(features, head, record, roi=roi, device=engine.device)
 
 
 def load_detector(path: str | Path, engine: Engine | None = None, batch_size: int = 1) -> Detector:
@@ -173,7 +189,7 @@ def load_detector(path: str | Path, engine: Engine | None = None, batch_size: in
     with checkpoint.reading(path):
         features = load_features(arrays, record, engine)
         head, roi = load_head(arrays, record), load_roi(arrays, record)
-        return Detector(features, head, record, str(path), roi)
+        return Detector(features, head, record, str(path), roi, engine.device)
 
 
 def load_features(arrays: dict, record: Record, engine: Engine):
@@ -211,7 +227,7 @@ def head_bytes(record: Record) -> int:
     """The bytes of a head's arrays and the region of interest, at most, with a file's header."""
     head, stages = METHODS[record.method].head_class(), record.features.stages
     roi = record.size[0] * record.size[1] // 8 + 1
-    return head.memory(record.settings, stages, record.pictures) + roi + HEADER_BYTES
+    return head.stored_memory(record.settings, stages, record.pictures) + roi + HEADER_BYTES
 
 
 def blank_network(record: Record):
@@ -224,12 +240,12 @@ def blank_network(record: Record):
 
 
 def check_record_memory(record: Record, path: Path, batch_size: int) -> None:
-    """WorkError if the model of `record`, in the file `path`, needs too much memory."""
+    """WorkError if the model of `record`, in the file `path`, needs too much memory to score."""
     described = record.features
     network = described.backbone, described.layers, described.stages
     try:
         numbers = batch_size, record.pictures
-        require_memory(record.method, record.settings, *network, record.size, *numbers)
+        require_memory(record.method, record.settings, *network, record.size, *numbers, True)
     except UsageError as error:
         raise WorkError(f"{path}: {error}") from error
 

@@ -23,7 +23,7 @@ from evaluation.figures import Figures
 from evaluation.scale import scale_for
 from models import checkpoint
 from models.detector import Detector
-from models.factory import Plan, build_detector, plan
+from models.factory import Plan, announcement, build_detector, plan
 from models.kept import KeptMaps
 from tasks.audit import audit, draw, write_audit
 from tasks.calibration import NormalPictures, held_out, held_out_samples, left_out
@@ -72,6 +72,8 @@ def train(training: Training, name: str) -> Figures | None:
         batch_size=training.loading.batch_size,
         pictures=len(category.train),
     )
+    if line := announcement(planned, len(category.train)):
+        logger.info("%s: %s", name, line)
 
     roi = _roi(training, planned, category.train[0])
     start = time.perf_counter()
