@@ -25,7 +25,7 @@ from evaluation.scale import Scale, scale_for
 from evaluation.testing import ScoredPicture, score_all
 from models import checkpoint
 from models.detector import Detector
-from models.factory import check_record_memory, load_detector
+from models.loading import check_record_memory, load_detector
 from models.options import find_model
 from models.record import Record
 from tasks.categories import each_category

@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 import pytest
 
-from models import deployed, device_head, factory
+from models import deployed, device_head, loading
 from models.deployed import ExportedFiles
 from models.device_head import LayerScores, exact_products, scoring
 from models.engine import Engine
@@ -134,7 +134,7 @@ def gpu(monkeypatch) -> list[str]:
 
 
 def test_a_loaded_detector_scores_on_the_device_of_its_engine(model, gpu):
-    ours, right = (factory.load_detector(model, Engine(device)) for device in ("gpu:0", "cpu"))
+    ours, right = (loading.load_detector(model, Engine(device)) for device in ("gpu:0", "cpu"))
     stages = right.record.features.stages
     drawn = maps(stages, 2, seed=3)
     for _ in range(2):

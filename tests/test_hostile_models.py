@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import UsageError, WorkError
-from models import checkpoint, factory
+from models import checkpoint, loading
 from models.memory import require_memory
 from models.methods import METHODS, PaDiMSettings
 from tests.conftest import SMALL, call, fails
@@ -173,17 +173,17 @@ def test_a_model_can_be_loaded_where_it_could_not_be_trained(monkeypatch):
     common = (method, settings, "resnet18", features.layers, stages, record.size, 1, 3000)
     with pytest.raises(UsageError, match="GB of memory"):
         require_memory(*common)
-    factory.check_record_memory(record, Path("best.pdparams"), 1)
-    assert factory.head_bytes(record) < learning
+    loading.check_record_memory(record, Path("best.pdparams"), 1)
+    assert loading.head_bytes(record) < learning
     monkeypatch.setattr("models.memory.total_memory", lambda: learning // 10)
     with pytest.raises(WorkError, match=r"best\.pdparams.*GB of memory"):
-        factory.check_record_memory(record, Path("best.pdparams"), 1)
+        loading.check_record_memory(record, Path("best.pdparams"), 1)
 
 
 def test_a_checkpoint_beyond_memory_is_refused(model, demo, tmp_path, monkeypatch):
     monkeypatch.setattr("models.memory.total_memory", lambda: 10**6)
     with pytest.raises(WorkError, match=r"best\.pdparams.*GB of memory"):
-        factory.load_detector(model)
+        loading.load_detector(model)
 
 
 def test_scores_that_are_not_finite_name_the_model(model, demo, tmp_path, monkeypatch):
