@@ -125,7 +125,7 @@ def test_the_stated_time_is_about_that_of_the_choice():
     assert sum(map(len, choices(points, 5000))) == 5000
     taken = time.perf_counter() - start
     stated.append(duration.seconds_of_distance(128) * 60000 * 5000)
-    # Within a factor of 1.2 on an idle machine; other tests may run during one of the three.
+    # Within a factor of 1.2 with little other work; other tests may run during one of the three.
     assert min(stated) < 3 * taken and max(stated) > taken / 3
 
 

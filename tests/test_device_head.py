@@ -12,6 +12,7 @@ from models.deployed import ExportedFiles
 from models.device_head import LayerScores, exact_products, scoring
 from models.engine import Engine
 from models.methods import METHODS, PaDiMSettings, PatchCoreSettings, SPADESettings
+from models.roi import Roi
 
 NARROW = [(3, (8, 8)), (5, (4, 4)), (4, (2, 2))]
 WIDE = [(70, (8, 8)), (30, (4, 4)), (4, (2, 2))]
@@ -142,6 +143,12 @@ def test_a_loaded_detector_scores_on_the_device_of_its_engine(model, gpu):
         np.testing.assert_allclose(found.image, expected.image, rtol=1e-4)
         np.testing.assert_allclose(found.map, expected.map, rtol=1e-4)
     assert gpu == ["gpu:0"]  # made once, and not for the CPU
+    for detector in (ours, right):
+        detector.roi = Roi(np.arange(64 * 64).reshape(64, 64) < 2000)
+    masked = ours.judge(drawn).map
+    np.testing.assert_allclose(masked, right.judge(drawn).map, rtol=1e-4)
+    assert (np.abs(masked - expected.map) > 1e-2).any()  # the layer, too, gets masked maps
+    ours.roi = None
     ours.features = lambda images: maps(stages, len(images), seed=4)
     ours.fit([np.zeros((8, 3, *ours.size), np.float32)])
     after = ours.judge(drawn).image
