@@ -1,6 +1,7 @@
 """A detector: features and the head of a method."""
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,9 +9,10 @@ import numpy as np
 from common.errors import UsageError, WorkError
 from common.timing import phase
 from models.anomaly_map import AnomalyMap, image_scores
-from models.heads import HEAD, Head
+from models.heads import HEAD, Head, Maps
 from models.kept import KeptMaps
 from models.record import Record
+from models.roi import Roi
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,23 @@ class Detector:
     head : of the method, or None for a fused graph
     record : Record
     name : for messages, for example the path of the model file
+    roi : region of interest; a fused graph contains it
+    device : of the head's scores, cpu or gpu:N
     """
 
-    def __init__(self, features, head: Head | None, record: Record, name: str = "the model"):
+    def __init__(
+        self,
+        features,
+        head: Head | None,
+        record: Record,
+        name: str = "the model",
+        roi: Roi | None = None,
+        device: str = "cpu",
+    ):
         self.features, self.head, self.record, self.name = features, head, record, name
-        self.to_map = AnomalyMap(record.features.stages[0][1], record.size, record.sigma)
+        self.device, self._scoring, self._lock = device, None, threading.Lock()
+        self.roi, grid = roi, record.features.stages[0][1]
+        self.to_map = AnomalyMap(grid, record.size, record.sigma, roi)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -61,7 +75,7 @@ class Detector:
                 with phase("keeping"):
                     kept.add(maps)
             with phase("statistics"):
-                head.update(maps)
+                head.update(self._masked(maps))
         if head.n == 0:
             raise UsageError("there are no training pictures")
         try:
@@ -72,7 +86,8 @@ class Detector:
             raise WorkError(
                 f"{error}; check that the weights {weights} belong to this backbone"
             ) from error
-        self.head = head
+        with self._lock:
+            self.head, self._scoring = head, None
         self.record = replace(self.record, pictures=head.n, settings=head.settings, unit=head.unit)
 
     def score(self, images: np.ndarray) -> Scores:
@@ -90,23 +105,38 @@ class Detector:
         learning. A score is not finite where nothing else was learned.
         """
         with phase("scoring"), np.errstate(invalid="ignore"):
-            return self._scores(*self.head.leave_one_out(maps, first))
+            return self._scores(*self.head.leave_one_out(self._masked(maps), first))
 
     def judge(self, maps: list[np.ndarray]) -> Scores:
         """Scores from the outputs of `features`; WorkError if scores are not finite."""
         if self.head is None:
             anomaly_maps, image = maps
         else:
-            found = self._scores(*self.head.score(maps))
+            found = self._scores(*self._head_score()(self._masked(maps)))
             image, anomaly_maps = found.image, found.map
         if not (np.isfinite(image).all() and np.isfinite(anomaly_maps).all()):
             raise WorkError(f"{self.name}: the scores are not finite; train the model again")
         return Scores(image, anomaly_maps)
 
+    def _head_score(self) -> Callable[[Maps], tuple[np.ndarray | None, np.ndarray]]:
+        """`Head.score` on the detector's device, prepared at first use."""
+        if self.device == "cpu":
+            return self.head.score
+        with self._lock:
+            if self._scoring is None:
+                from models.device_head import scoring
+
+                self._scoring = scoring(self.head, self.device)
+            return self._scoring
+
     def _scores(self, image: np.ndarray | None, patches: np.ndarray) -> Scores:
         """From what a head gives: image scores [B] or None, patch scores [B,h,w]."""
         anomaly_maps = self.to_map(patches)
         return Scores(image_scores(anomaly_maps) if image is None else image, anomaly_maps)
+
+    def _masked(self, maps: list[np.ndarray]) -> list[np.ndarray]:
+        """The stage maps that a head sees."""
+        return maps if self.roi is None else self.roi.masked(maps)
 
     def maps(self, images: np.ndarray) -> list[np.ndarray]:
         """The stage maps of pictures float32 [B,3,H,W]."""
@@ -117,11 +147,15 @@ class Detector:
                 f"got {images.dtype} {images.shape}"
             )
         with phase("network"):
-            return self.features(images)
+            return self.features(images if self.roi is None else self.roi.visible(images))
 
     def arrays(self, dtype: str = "float32") -> dict[str, np.ndarray]:
         """The arrays that a checkpoint stores of a fitted detector, in addition to its record."""
-        return {**self.features.arrays(), **head_arrays(self.head, dtype)}
+        return {**self.features.arrays(), **head_arrays(self.head, dtype), **self.roi_arrays()}
+
+    def roi_arrays(self) -> dict[str, np.ndarray]:
+        """The array of the region of interest, if there is one."""
+        return {} if self.roi is None else self.roi.arrays()
 
 
 def head_arrays(head: Head, dtype: str = "float32") -> dict[str, np.ndarray]:

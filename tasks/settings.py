@@ -26,11 +26,15 @@ class Loading:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Which sheets of test pictures are saved; `seed` selects `limit` of them at random."""
+    """Which sheets of test pictures are saved; `seed` selects `limit` of them at random.
+
+    html : whether to write report.html
+    """
 
     wanted: bool
     limit: int | None
     seed: int | None
+    html: bool
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Training:
     """What train.py does for each category of `data`; `validation` is None without --val.
 
     exclude : file with the names of training pictures to leave out
+    roi : picture of the region of interest
     """
 
     data: Data
@@ -96,6 +101,7 @@ class Training:
     log_dir: Path
     calibrating: Calibrating
     exclude: Path | None
+    roi: Path | None
     verdicts: Wanted
     validation: Validation | None
     described: str
@@ -137,6 +143,7 @@ def training_from(options: argparse.Namespace) -> Training:
         options.log_dir,
         _calibrating_of(options),
         options.exclude,
+        options.roi,
         wanted_from(options),
         _validation_of(options, data) if options.val else None,
         described,
@@ -171,7 +178,7 @@ def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
         options.calibrate,
         engine_from(options),
         loading_from(options),
-        Drawing(options.save_picture, options.num_pictures, options.seed),
+        Drawing(options.save_picture, options.num_pictures, options.seed, options.html),
         wanted_from(options),
         options.compare,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.calibration import Calibration, Rule
 from common.errors import UsageError, WorkError, printable
 from common.files import writable_folder
 from common.progress import progress
@@ -18,13 +19,14 @@ from datasets.transforms import Transform
 from evaluation import report
 from evaluation.figure import target_names
 from evaluation.figures import Figures, measure
+from evaluation.html import write_html
 from evaluation.pictures import Sheet
-from evaluation.promise import Promise
+from evaluation.promise import effect
 from evaluation.scale import Scale, scale_for
 from evaluation.testing import ScoredPicture, score_all
 from models import checkpoint
 from models.detector import Detector
-from models.factory import check_record_memory, load_detector
+from models.loading import check_record_memory, load_detector
 from models.options import find_model
 from models.record import Record
 from tasks.categories import each_category
@@ -107,17 +109,29 @@ def validate(
     }
     report.write_figures(folder, category.name, tested, figures, rule, more)
     _draw(pictures, tested, scale_for(rule, record.unit), folder / "pictures")
+    if validation.drawing.html:
+        with phase("report.html"):
+            write_html(folder)
     _keep_calibration(validation, detector, category.name, model_path, model)
     log_phases()
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
     said = f"{category.name}: {len(tested)} test pictures, results in {printable(folder)}"
-    said += f"\n{report.table(figures)}\n{describe(rule)}"
-    if (promise := Promise.of(rule, tested)) is not None:
-        said += f"\n{promise.text()}"
+    said += f"\n{report.table(figures)}\n{_effects(rule, calibration, tested)}"
     print(said)
     logger.info("%s", said, extra={"file_only": True, "lines": True})
     return figures
+
+
+def _effects(rule: Rule, calibration: Calibration, tested: list[ScoredPicture]) -> str:
+    """What the threshold of `rule` and that of best F1 do on the test pictures."""
+    lines, best = [describe(rule)], calibration.best_f1
+    if rule.threshold is not None:
+        lines.append(f"  {effect(rule.threshold, tested)}")
+    if best is not None and rule.origin != "f1":
+        lines.append(f"threshold {best.image:.6g}, of best F1 on these pictures")
+        lines.append(f"  {effect(best.image, tested)}")
+    return "\n".join(lines)
 
 
 def _keep_calibration(
