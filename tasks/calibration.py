@@ -42,7 +42,7 @@ class NormalPictures:
         self.peak += scores.map.max(axis=(1, 2)).tolist()
         self.usual += [usual_score(pixels) for pixels in scores.map]
         for sample, score, pixels in zip(samples, scores.image.tolist(), scores.map, strict=True):
-            entry = (score, len(self.samples), pixels)
+            entry = (score, len(self.samples), pixels.copy())  # a view would keep the batch
             keep = heapq.heappush if len(self.unusual) < SHOWN else heapq.heappushpop
             keep(self.unusual, entry)
             self.samples.append(sample)

@@ -107,7 +107,8 @@ def validate(
         "skipped": len(loader.skipped),
         "model": {"path": str(model_path), **record.summary()},
     }
-    report.write_figures(folder, category.name, tested, figures, rule, more)
+    promised = calibration.rule(validation.wanted.fpr)  # also where verdicts are by best F1
+    report.write_figures(folder, category.name, tested, figures, rule, more, promised)
     _draw(pictures, tested, scale_for(rule, record.unit), folder / "pictures")
     if validation.drawing.html:
         with phase("report.html"):

@@ -74,6 +74,7 @@ def test_maps_are_kept_of_the_most_unusual_pictures_only():
     assert len(found.unusual) == SHOWN
     assert {index for _, index, _ in found.unusual} == set(np.argsort(scores)[-SHOWN:])
     assert all(pixels.max() == score for score, _, pixels in found.unusual)
+    assert all(pixels.base is None for _, _, pixels in found.unusual)  # not the whole batch
 
 
 def test_the_table_and_the_warning_name_them(tmp_path, caplog):

@@ -129,6 +129,8 @@ def test_the_threshold_of_best_f1_stays_available(flange, tmp_path):
     metrics = json.loads((tmp_path / "flange" / "metrics.json").read_text())
     assert metrics["threshold_from"] == "f1"
     assert metrics["threshold"] == metrics["image"]["threshold"]
+    promise = metrics["promise"]  # what the promised threshold does is told beside it
+    assert promise["fpr"] == 0.01 and promise["threshold"] != metrics["threshold"]
     assert train(tmp_path, *flange, "--threshold_from", "f1").code == 0
 
 
