@@ -172,7 +172,7 @@ def test_a_planted_defect_is_found_where_it_is(size, options, tmp_path):
         left, top, right, bottom = row["regions"][0]["box"]
         assert left <= box[0] < box[2] <= right and top <= box[1] < box[3] <= bottom
         # The network sees around a defect, so that its region is larger; its middle is strongest.
-        # A position of a map with stride 16 sees what is around its first pixel, not its middle.
+        # It may be off by half a position of the coarsest map, which has a stride of 16 pixels.
         scores = np.load(row["map"])
         _, strongest = original_mask(scores, 0.7 * float(scores.max()), crop, size)
         centres = [((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for b in (strongest[0].box, box)]
