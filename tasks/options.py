@@ -8,11 +8,29 @@ from tasks.verdicts import add_verdict_options
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model_path",
-        type=Path,
-        help="checkpoint file or its folder (default: output/<category>/best.pdparams)",
-    )
+    add_model_path(parser, "output", several=False)
+    _add_model_category(parser)
+
+
+def add_ensemble_options(parser: argparse.ArgumentParser) -> None:
+    """As add_checkpoint_options, but for one model or several."""
+    add_model_path(parser, "output", several=True)
+    _add_model_category(parser)
+
+
+def add_model_path(parser: argparse.ArgumentParser, folder: str, several: bool) -> None:
+    """`folder`: of the default model. `several`: the value is a list of models or None."""
+    text = f"checkpoint file or its folder (default: {folder}/<category>/best.pdparams)"
+    more = {"help": text}
+    if several:
+        more = {
+            "nargs": "+",
+            "help": f"{text}; several: the mean of their scaled scores and maps decides",
+        }
+    parser.add_argument("--model_path", type=Path, **more)
+
+
+def _add_model_category(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--category",
         type=checked(folder_name),

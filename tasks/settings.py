@@ -52,12 +52,13 @@ class Model:
 class Validation:
     """What val.py does for each category of `data`.
 
+    model_path : several are an ensemble; empty: the model of each category in save_path
     calibrate : whether to save thresholds in the model; None: only if the category is its own
     compare : whether the table over all categories shows published figures, too
     """
 
     data: Data
-    model_path: Path | None
+    model_path: tuple[Path, ...]
     save_path: Path
     calibrate: bool | None
     engine: Engine
@@ -166,7 +167,7 @@ def validation_from(options: argparse.Namespace) -> Validation:
 def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
     return Validation(
         data,
-        getattr(options, "model_path", None),
+        tuple(getattr(options, "model_path", None) or ()),
         options.save_path,
         options.calibrate,
         engine_from(options),

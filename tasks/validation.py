@@ -24,8 +24,9 @@ from evaluation.scale import Scale, scale_for
 from evaluation.testing import ScoredPicture, score_all
 from models import checkpoint
 from models.detector import Detector
+from models.ensemble import EnsembleDetector, EnsembleRecord
 from models.factory import check_record_memory, load_detector
-from models.options import find_model
+from models.options import find_models
 from models.record import Record
 from tasks.categories import each_category
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
@@ -50,11 +51,10 @@ def validate_all(validation: Validation) -> int:
 
 
 def _validate_saved(validation: Validation, name: str) -> Figures:
-    path = find_model(validation.model_path, validation.save_path, name)
-    record = checkpoint.load_record(path)
+    paths = find_models(validation.model_path, validation.save_path, name)
+    record, open_detector, path = _openable(validation, paths)
     if record.category != name:
         logger.warning("%s was trained on category %s, not %s", path, record.category, name)
-    check_record_memory(record, path, validation.loading.batch_size)
     logger.info("%s", record.weights_line())
     category = validation.data.open(name)
     require_test(category, validation.data.where(name))
@@ -62,26 +62,45 @@ def _validate_saved(validation: Validation, name: str) -> Figures:
     check_masks(category.test, loading.skip_bad, loading.max_pixels)
     warn_of_crop(record.preprocessing, category.test[0].path, loading.max_pixels)
 
-    def open_detector() -> Detector:
-        return load_detector(path, validation.engine, loading.batch_size)
-
     return validate(validation, open_detector, record, category, path)
+
+
+def _openable(
+    validation: Validation, paths: list[Path]
+) -> tuple[Record | EnsembleRecord, Callable[[], Detector | EnsembleDetector], Path | str]:
+    """The record of one or several models, a function that opens them, and their name: a text for
+    several."""
+    batch_size, records = validation.loading.batch_size, []
+    for path in paths:
+        records.append(checkpoint.load_record(path))
+        check_record_memory(records[-1], path, batch_size)
+
+    def open_members() -> list[Detector]:
+        return [load_detector(path, validation.engine, batch_size) for path in paths]
+
+    if len(paths) == 1:
+        return records[0], lambda: open_members()[0], paths[0]
+    if validation.calibrate:
+        raise UsageError("an ensemble cannot be saved; omit this option", "calibrate")
+    record = EnsembleRecord.of(records, paths)
+    return record, lambda: EnsembleDetector(open_members(), record), record.name
 
 
 def validate(
     validation: Validation,
-    open_detector: Callable[[], Detector],
-    record: Record,
+    open_detector: Callable[[], Detector | EnsembleDetector],
+    record: Record | EnsembleRecord,
     category: Category,
-    model_path: Path,
+    model_path: Path | str,
     seconds: dict[str, float] | None = None,
 ) -> Figures:
     """Score the test set of `category`; write and print its figures, and save its thresholds.
 
-    Pictures are decoded while `open_detector()` prepares the model of `record`. `seconds`: of what
-    was done before, for metrics.json.
+    Pictures are decoded while `open_detector()` prepares the model of `record`. `model_path` is a
+    text where no file contains the model. `seconds`: of what was done before, for metrics.json.
     """
-    start, model = time.perf_counter(), checkpoint.identity(model_path)
+    start, in_file = time.perf_counter(), isinstance(model_path, Path)
+    model = checkpoint.identity(model_path) if in_file else None
     validation.wanted.require(record.calibration, model_path)
     folder = writable_folder(validation.save_path / category.name)
     loader = loader_for(category.test, record.preprocessing, validation.loading, masks=True)
@@ -107,7 +126,8 @@ def validate(
     }
     report.write_figures(folder, category.name, tested, figures, rule, more)
     _draw(pictures, tested, scale_for(rule, record.unit), folder / "pictures")
-    _keep_calibration(validation, detector, category.name, model_path, model)
+    if in_file:
+        _keep_calibration(validation, detector, category.name, model_path, model)
     log_phases()
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
