@@ -68,7 +68,7 @@ class Benchmark:
 
     def score(self, images: np.ndarray) -> Scores:
         """The same as `Detector.score`."""
-        maps = self.detector.features(images)
+        maps = self.detector.maps(images)
         self._stamp()
         scores = self.detector.judge(maps)
         self._stamps.append(time.perf_counter())

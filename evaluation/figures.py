@@ -10,6 +10,7 @@ import numpy as np
 from common.calibration import BestF1
 from common.timing import phase
 from evaluation.metrics import FPR_LIMIT, Ranking, aupro, rank
+from evaluation.scale import usual_score
 from evaluation.testing import ScoredPicture
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Figures:
             image=self.image.f1_max[1],
             peak=peak_threshold,
             pixel=self.pixel.f1_max[1] if self.pixel else peak_threshold,
-            usual=float(np.median(good)),
+            usual=usual_score(good),
             source="best F1 on the test pictures of the last validation",
         )
 

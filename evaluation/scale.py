@@ -52,6 +52,12 @@ class Scale:
         return cut if self.pixel_threshold is None else min(self.pixel_threshold, cut)
 
 
+def usual_score(pixels: np.ndarray) -> float:
+    """The median of pixel scores, without those that are 0: outside a region of interest."""
+    scoring = pixels[pixels > 0]
+    return float(np.median(scoring)) if len(scoring) else 0.0
+
+
 def verdict(score: float, threshold: float | None) -> str:
     """`good`, `defective`, or `unknown` where there is no threshold."""
     return VERDICTS[None if threshold is None else bool(score >= threshold)]

@@ -7,17 +7,34 @@ together are one small matrix on each side of the scores: map = A_h · scores ·
 import numpy as np
 
 from models.grids import bilinear
+from models.roi import Roi
 
 
 class AnomalyMap:
-    """Patch scores [B,h,w] → smoothed maps [B,H,W], float32; `sigma` in pixels of the crop."""
+    """Patch scores [B,h,w] → smoothed maps [B,H,W], float32; `sigma` in pixels of the crop.
 
-    def __init__(self, grid: tuple[int, int], size: tuple[int, int], sigma: float = 4.0):
+    With a region of interest `roi`, the maps are 0 outside it: patch scores outside are left out,
+    and `weights` [H,W] make up for them at its border.
+    """
+
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        size: tuple[int, int],
+        sigma: float = 4.0,
+        roi: Roi | None = None,
+    ):
         self.rows = _upsample_and_smooth(grid[0], size[0], sigma)
         self.columns = _upsample_and_smooth(grid[1], size[1], sigma)
+        self.places = self.weights = None
+        if roi is not None:
+            self.places = roi.places(grid).astype(np.float32)
+            self.weights = roi.weights(self.rows, self.columns)
 
     def __call__(self, patch_scores: np.ndarray) -> np.ndarray:
-        return self.rows @ patch_scores @ self.columns.T
+        if self.places is None:
+            return self.rows @ patch_scores @ self.columns.T
+        return self.rows @ (patch_scores * self.places) @ self.columns.T * self.weights
 
 
 def image_scores(maps: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from models.detector import Detector, Scores
 from models.engine import Engine, has_vnni
 from models.features import GraphFeatures
 from models.record import ExportedGraph, Record
+from models.roi import Roi
 
 logger = logging.getLogger(__name__)
 
@@ -89,25 +90,28 @@ def open_exported(
     engine = (engine or Engine()).resolve()
     _require_same_precision(files.model, graph, engine)
     _warn_of_overflow(files.model, graph)
+    with checkpoint.reading(path, DISTRIBUTION):
+        roi = factory.load_roi(arrays, record)
     with phase("start of the network"):
         predictor = _open(files, engine, record.size)
-        outputs = _answers(files, predictor, graph, record)
+        outputs = _answers(files, predictor, graph, record, roi)
     stages = None if graph.fused else list(record.features.stages)
     with checkpoint.reading(path, DISTRIBUTION):
         head = None if graph.fused else factory.load_head(arrays, record)
-    detector = Detector(GraphFeatures(predictor, stages), head, record, str(path))
+    detector = Detector(GraphFeatures(predictor, stages), head, record, str(path), roi)
     _check_probe(files, detector, outputs)
     return detector
 
 
-def probe(size: tuple[int, int]) -> np.ndarray:
-    """A test picture for checking the output of a graph: [1,3,H,W].
+def probe(size: tuple[int, int], roi: Roi | None = None) -> np.ndarray:
+    """A test picture for checking the output of a graph: [1,3,H,W], 0 outside `roi`.
 
     Each channel has waves of another length and direction, so that many features are active.
     """
     rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
     waves = [np.sin(rows / a + columns / b) for a, b in ((3, 7), (11, 5), (2, 19))]
-    return np.stack(waves)[None].astype(np.float32)
+    images = np.stack(waves)[None].astype(np.float32)
+    return images if roi is None else roi.visible(images)
 
 
 def probed_map(scores: Scores) -> np.ndarray:
@@ -181,11 +185,13 @@ def _utf8(files: ExportedFiles) -> Iterator[tuple[Path, Path]]:
         yield copies
 
 
-def _answers(files: ExportedFiles, predictor, graph: ExportedGraph, record: Record) -> list:
+def _answers(
+    files: ExportedFiles, predictor, graph: ExportedGraph, record: Record, roi: Roi | None
+) -> list:
     """The graph's outputs for the probe picture; WorkError if their shapes are wrong."""
     size = record.size
     try:
-        outputs = predictor(probe(size))
+        outputs = predictor(probe(size, roi))
     except (RuntimeError, ValueError, OSError, SystemError) as error:
         raise _unfit(files, f"it cannot run on pictures of {size[0]}×{size[1]}: {error}") from error
     h, w = record.features.stages[0][1]

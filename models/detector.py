@@ -11,6 +11,7 @@ from models.anomaly_map import AnomalyMap, image_scores
 from models.heads import HEAD, Head
 from models.kept import KeptMaps
 from models.record import Record
+from models.roi import Roi
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,20 @@ class Detector:
     head : of the method, or None for a fused graph
     record : Record
     name : for messages, for example the path of the model file
+    roi : region of interest; a fused graph contains it
     """
 
-    def __init__(self, features, head: Head | None, record: Record, name: str = "the model"):
+    def __init__(
+        self,
+        features,
+        head: Head | None,
+        record: Record,
+        name: str = "the model",
+        roi: Roi | None = None,
+    ):
         self.features, self.head, self.record, self.name = features, head, record, name
-        self.to_map = AnomalyMap(record.features.stages[0][1], record.size, record.sigma)
+        self.roi, grid = roi, record.features.stages[0][1]
+        self.to_map = AnomalyMap(grid, record.size, record.sigma, roi)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -61,7 +71,7 @@ class Detector:
                 with phase("keeping"):
                     kept.add(maps)
             with phase("statistics"):
-                head.update(maps)
+                head.update(self._masked(maps))
         if head.n == 0:
             raise UsageError("there are no training pictures")
         try:
@@ -90,14 +100,14 @@ class Detector:
         learning. A score is not finite where nothing else was learned.
         """
         with phase("scoring"), np.errstate(invalid="ignore"):
-            return self._scores(*self.head.leave_one_out(maps, first))
+            return self._scores(*self.head.leave_one_out(self._masked(maps), first))
 
     def judge(self, maps: list[np.ndarray]) -> Scores:
         """Scores from the outputs of `features`; WorkError if scores are not finite."""
         if self.head is None:
             anomaly_maps, image = maps
         else:
-            found = self._scores(*self.head.score(maps))
+            found = self._scores(*self.head.score(self._masked(maps)))
             image, anomaly_maps = found.image, found.map
         if not (np.isfinite(image).all() and np.isfinite(anomaly_maps).all()):
             raise WorkError(f"{self.name}: the scores are not finite; train the model again")
@@ -108,6 +118,10 @@ class Detector:
         anomaly_maps = self.to_map(patches)
         return Scores(image_scores(anomaly_maps) if image is None else image, anomaly_maps)
 
+    def _masked(self, maps: list[np.ndarray]) -> list[np.ndarray]:
+        """The stage maps that a head sees."""
+        return maps if self.roi is None else self.roi.masked(maps)
+
     def maps(self, images: np.ndarray) -> list[np.ndarray]:
         """The stage maps of pictures float32 [B,3,H,W]."""
         right = images.ndim == 4 and len(images) > 0 and images.dtype == np.float32
@@ -117,11 +131,15 @@ class Detector:
                 f"got {images.dtype} {images.shape}"
             )
         with phase("network"):
-            return self.features(images)
+            return self.features(images if self.roi is None else self.roi.visible(images))
 
     def arrays(self, dtype: str = "float32") -> dict[str, np.ndarray]:
         """The arrays that a checkpoint stores of a fitted detector, in addition to its record."""
-        return {**self.features.arrays(), **head_arrays(self.head, dtype)}
+        return {**self.features.arrays(), **head_arrays(self.head, dtype), **self.roi_arrays()}
+
+    def roi_arrays(self) -> dict[str, np.ndarray]:
+        """The array of the region of interest, if there is one."""
+        return {} if self.roi is None else self.roi.arrays()
 
 
 def head_arrays(head: Head, dtype: str = "float32") -> dict[str, np.ndarray]:

@@ -59,19 +59,20 @@ def export(
     if fused:
         layers["fused"] = _fused(detector, copied(detector.features.network))
     size, graphs = detector.size, []
+    pattern = probe(size, detector.roi)
     with whole_files(folder) as temporary:
         with paddle_folder(temporary) as place:
             for name, layer in layers.items():
-                expected = _outputs(layer, probe(size))
+                expected = _outputs(layer, pattern)
                 pair = save_graph(layer, size, place / name)
-                _check(pair[0].name, expected, open_predictor(*pair, CPU, size)(probe(size)))
+                _check(pair[0].name, expected, open_predictor(*pair, CPU, size)(pattern))
                 if sample is not None:
                     # infer.py compares with the outputs of this int8 graph, not of float32.
-                    expected = _to_int8(*pair, size, sample)
+                    expected = _to_int8(*pair, size, sample, pattern)
                 if name == "model":
                     embedding = expected[0]
                 if onnx:
-                    pair = _to_onnx(*pair, size, expected), None
+                    pair = _to_onnx(*pair, size, pattern, expected), None
                 digests = [path and sha256(path) for path in pair]
                 quantized = sample is not None
                 kind = (name == "fused", quantized, quantized and has_vnni())
@@ -81,7 +82,8 @@ def export(
         exported = Exported(tuple(graphs), *(tuple(map(float, values)) for values in answers))
         record = replace(detector.record, exported=exported)
         path = temporary / "distribution"
-        checkpoint.save(path, head_arrays(detector.head, dtype), record, DISTRIBUTION)
+        arrays = head_arrays(detector.head, dtype) | detector.roi_arrays()
+        checkpoint.save(path, arrays, record, DISTRIBUTION)
         written = {path.name for path in temporary.iterdir()}
     for name in OURS - written:
         # Files of an earlier export do not belong to the new distribution.
@@ -100,7 +102,8 @@ def _fused(detector: Detector, net: paddle.nn.Layer) -> Fused:
         raise UsageError(
             f"the method {detector.record.method} has no fused graph; omit --fused", "fused"
         )
-    return Fused(detector.features.layer(net), head, detector.to_map)
+    grids = [grid for _, grid in detector.features.stages]
+    return Fused(detector.features.layer(net), head, detector.to_map, detector.roi, grids)
 
 
 def _outputs(layer, images: np.ndarray) -> list[np.ndarray]:
@@ -124,8 +127,13 @@ def _check(name: str, expected: list[np.ndarray], found: list[np.ndarray]) -> No
         logger.info("%s: checked, differs from the network by %.1g of its range", name, off)
 
 
-def _to_int8(model: Path, params: Path, size: tuple[int, int], images: np.ndarray) -> list:
-    """Quantise in place; the probe's outputs. WorkError if those of `images` change too much."""
+def _to_int8(
+    model: Path, params: Path, size: tuple[int, int], images: np.ndarray, pattern: np.ndarray
+) -> list:
+    """Quantise in place; the outputs for `pattern`.
+
+    WorkError if those for `images` change too much.
+    """
     from models.quantization import quantize
 
     engine, some = replace(CPU, precision="int8").resolve(), images[:8]
@@ -140,11 +148,13 @@ def _to_int8(model: Path, params: Path, size: tuple[int, int], images: np.ndarra
         )
     level = logging.WARNING if off > INT8_USUAL else logging.INFO
     logger.log(level, "%s: int8 changes the embeddings by %.1f %%", model.name, 100 * off)
-    return predictor(probe(size))
+    return predictor(pattern)
 
 
-def _to_onnx(model: Path, params: Path, size: tuple[int, int], expected: list) -> Path:
-    """Convert the graph to `.onnx`, check it, and delete Paddle's files."""
+def _to_onnx(
+    model: Path, params: Path, size: tuple[int, int], pattern: np.ndarray, expected: list
+) -> Path:
+    """Convert the graph to `.onnx`, check it with `pattern`, and delete Paddle's files."""
     paddle2onnx = importlib.import_module("paddle2onnx")
     target = model.with_suffix(".onnx")
     options = {"opset_version": OPSET}
@@ -153,7 +163,7 @@ def _to_onnx(model: Path, params: Path, size: tuple[int, int], expected: list) -
         options["optimize_tool"] = "None"
     with stdout_to_stderr():
         paddle2onnx.export(str(model), str(params), str(target), **options)
-    _check(target.name, expected, open_onnx(target, CPU, size)(probe(size)))
+    _check(target.name, expected, open_onnx(target, CPU, size)(pattern))
     for path in (model, params):
         path.unlink()
     return target

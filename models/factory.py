@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.errors import UsageError, WorkError
 from common.options import folder_name
 from common.preprocessing import Preprocessing
@@ -26,6 +28,7 @@ from models.record import (
     Variant,
     Weights,
 )
+from models.roi import Roi
 
 logger = logging.getLogger(__name__)
 
@@ -113,8 +116,15 @@ def plan(
     )
 
 
-def build_detector(planned: Plan | None = None, engine: Engine | None = None, **settings):
+def build_detector(
+    planned: Plan | None = None,
+    engine: Engine | None = None,
+    roi: np.ndarray | None = None,
+    **settings,
+) -> Detector:
     """A Detector that is not fitted yet, from `planned` or from `settings` for `plan`.
+
+    `roi`: region of interest, bool [H,W] of the network's input; outside it nothing scores.
 
     UsageError if this machine does not support `engine`, WorkError if weights cannot be used.
     """
@@ -141,7 +151,8 @@ def build_detector(planned: Plan | None = None, engine: Engine | None = None, **
     settings = _resolved(planned.settings, backbone, features.stages)
     head = METHODS[planned.method].head_class()(settings, features.stages)
     more = planned.preprocessing, planned.sigma, planned.category
-    return Detector(features, head, Record(planned.method, settings, described, *more))
+    record = Record(planned.method, settings, described, *more, roi=roi is not None)
+    return Detector(features, head, record, roi=None if roi is None else Roi(roi))
 
 
 def load_detector(path: str | Path, engine: Engine | None = None, batch_size: int = 1) -> Detector:
@@ -161,7 +172,8 @@ def load_detector(path: str | Path, engine: Engine | None = None, batch_size: in
     engine = (engine or Engine()).resolve()
     with checkpoint.reading(path):
         features = load_features(arrays, record, engine)
-        return Detector(features, load_head(arrays, record), record, str(path))
+        head, roi = load_head(arrays, record), load_roi(arrays, record)
+        return Detector(features, head, record, str(path), roi)
 
 
 def load_features(arrays: dict, record: Record, engine: Engine):
@@ -190,10 +202,16 @@ def load_head(arrays: dict, record: Record):
     return head.from_arrays(own, record.settings, list(record.features.stages), record.pictures)
 
 
+def load_roi(arrays: dict, record: Record) -> Roi | None:
+    """The region of interest of a model; KeyError or ValueError if it does not match."""
+    return Roi.from_arrays(arrays, record.size) if record.roi else None
+
+
 def head_bytes(record: Record) -> int:
-    """The bytes of a head's arrays, at most, with a file's header."""
+    """The bytes of a head's arrays and the region of interest, at most, with a file's header."""
     head, stages = METHODS[record.method].head_class(), record.features.stages
-    return head.memory(record.settings, stages, record.pictures) + HEADER_BYTES
+    roi = record.size[0] * record.size[1] // 8 + 1
+    return head.memory(record.settings, stages, record.pictures) + roi + HEADER_BYTES
 
 
 def blank_network(record: Record):

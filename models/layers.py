@@ -4,6 +4,8 @@
 exported: picture → embedding, picture → anomaly map and score.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import paddle
 from paddle import nn
@@ -11,6 +13,7 @@ from paddle.nn import functional as F  # noqa: N812 - its usual name
 
 from models.anomaly_map import AnomalyMap
 from models.grids import Grid, nearest
+from models.roi import Roi
 
 
 class Averaged(nn.Layer):
@@ -107,21 +110,45 @@ class Fused(nn.Layer):
     """Normalised pictures [B,3,H,W] → smoothed anomaly map [B,H,W] and image score [B].
 
     `head` is the layer of a method's head: stage maps → (image scores [B] or None, patch scores
-    [B,h,w]). With None, the image score is the maximum of the map.
+    [B,h,w]). With None, the image score is the maximum of the map. `roi`, a region of interest, for
+    maps of `grids`.
     """
 
-    def __init__(self, features: nn.Layer, head: nn.Layer, to_map: AnomalyMap):
+    def __init__(
+        self,
+        features: nn.Layer,
+        head: nn.Layer,
+        to_map: AnomalyMap,
+        roi: Roi | None = None,
+        grids: Sequence[Grid] = (),
+    ):
         super().__init__()
-        self.features, self.head = features, head
+        self.features, self.head, self.has_roi = features, head, roi is not None
         self.register_buffer("rows", constant(to_map.rows))
         self.register_buffer("columns", constant(to_map.columns))
+        if roi is not None:
+            self.register_buffer("places", constant(to_map.places))
+            self.register_buffer("weights", constant(to_map.weights))
+            self.register_buffer("pixels", constant(roi.pixels.astype(np.float32)))
+            for i, grid in enumerate(grids):
+                self.register_buffer(f"places{i}", constant(roi.places(grid).astype(np.float32)))
         self.eval()
 
     def forward(self, images):
-        image, patches = self.head(self.features(images))
+        maps = self.features(images * self.pixels if self.has_roi else images)
+        if self.has_roi:
+            masked = []
+            for i in range(len(maps)):
+                masked.append(maps[i] * getattr(self, f"places{i}"))
+            maps = masked
+        image, patches = self.head(maps)
+        if self.has_roi:
+            patches = patches * self.places
         smooth = paddle.matmul(paddle.matmul(self.rows, patches), self.columns, transpose_y=True)
         # Paddle 2.6 loses a product that is both output and input; a reshaped copy avoids this.
         smooth = smooth.reshape([-1, self.rows.shape[0], self.columns.shape[0]])
+        if self.has_roi:
+            smooth = smooth * self.weights
         return smooth, smooth.flatten(1).max(axis=1) if image is None else image
 
 

@@ -160,6 +160,7 @@ class Record:
     sigma : of the anomaly map's smoothing, in pixels
     pictures : number of training pictures
     unit : a usual patch score of a good picture; the lowest colours are near it
+    roi : whether there is a region of interest (models.roi)
     arrays_sha256 : of the arrays in the same file (checkpoint.arrays_digest); empty before saving
     exported : for a distribution; None for a checkpoint
     """
@@ -172,6 +173,7 @@ class Record:
     category: str = DEFAULT_CATEGORY
     pictures: int = 0
     unit: float = 1.0
+    roi: bool = False
     calibration: Calibration = field(default_factory=Calibration)
     arrays_sha256: str = ""
     exported: Exported | None = None
@@ -212,6 +214,7 @@ class Record:
             **features,
             "n": self.pictures,
             "image_size": list(self.size),
+            "roi": self.roi,
         }
 
 

@@ -14,6 +14,7 @@ from common.errors import UsageError
 from common.progress import progress
 from datasets.loader import Loader
 from datasets.samples import Sample, pictures_in, require_folder
+from evaluation.scale import usual_score
 from models.detector import Detector, Scores
 from models.kept import KeptMaps
 
@@ -38,10 +39,8 @@ class NormalPictures:
     unusual: list[tuple[float, int, np.ndarray]] = field(default_factory=list)
 
     def add(self, samples: list[Sample], scores: Scores) -> None:
-        with np.errstate(invalid="ignore"):
-            medians = np.median(scores.map, axis=(1, 2))
         self.peak += scores.map.max(axis=(1, 2)).tolist()
-        self.usual += medians.tolist()
+        self.usual += [usual_score(pixels) for pixels in scores.map]
         for sample, score, pixels in zip(samples, scores.image.tolist(), scores.map, strict=True):
             entry = (score, len(self.samples), pixels)
             keep = heapq.heappush if len(self.unusual) < SHOWN else heapq.heappushpop

@@ -93,4 +93,11 @@ def add_calibration_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="text file with one training picture per line, a path or a name, to leave out",
     )
+    group.add_argument(
+        "--roi",
+        type=Path,
+        metavar="MASK.png",
+        help="region of interest, a picture with the shape of the training pictures: where it is "
+        "black, nothing is learned and nothing scores",
+    )
     add_verdict_options(group)

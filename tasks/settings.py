@@ -86,6 +86,7 @@ class Training:
     """What train.py does for each category of `data`; `validation` is None without --val.
 
     exclude : file with the names of training pictures to leave out
+    roi : picture of the region of interest
     """
 
     data: Data
@@ -97,6 +98,7 @@ class Training:
     log_dir: Path
     calibrating: Calibrating
     exclude: Path | None
+    roi: Path | None
     verdicts: Wanted
     validation: Validation | None
     described: str
@@ -138,6 +140,7 @@ def training_from(options: argparse.Namespace) -> Training:
         options.log_dir,
         _calibrating_of(options),
         options.exclude,
+        options.roi,
         wanted_from(options),
         _validation_of(options, data) if options.val else None,
         described,

@@ -18,7 +18,7 @@ from common.timing import phase
 from datasets.exclusion import excluded
 from datasets.loader import Loader
 from datasets.samples import Sample, check_masks, require_test, require_training
-from datasets.transforms import Transform
+from datasets.transforms import BadPictureError, Transform, picture_size
 from evaluation.figures import Figures
 from evaluation.scale import scale_for
 from models import checkpoint
@@ -73,12 +73,13 @@ def train(training: Training, name: str) -> Figures | None:
         pictures=len(category.train),
     )
 
+    roi = _roi(training, planned, category.train[0])
     start = time.perf_counter()
     loader = loader_for(category.train, planned.preprocessing, training.loading)
     with unskipped(), KeptMaps(path.parent) as kept:
         keep = calibrating.wanted and calibrating.folder is None
         with loader:
-            detector, samples = _fit(training, planned, loader, kept if keep else None)
+            detector, samples = _fit(training, planned, loader, roi, kept if keep else None)
         if calibrating.wanted:
             found = _calibrate(training, detector, samples, kept)
     with phase("saving"):
@@ -97,13 +98,39 @@ def train(training: Training, name: str) -> Figures | None:
     return validate(training.validation, lambda: detector, detector.record, category, path, spent)
 
 
+def _roi(training: Training, planned: Plan, sample: Sample) -> np.ndarray | None:
+    """The region of interest, bool [H,W] of the crop; UsageError if it does not fit `sample`."""
+    path, most = training.roi, training.loading.max_pixels
+    if path is None:
+        return None
+    try:
+        (width, height), wanted = picture_size(path, most), picture_size(sample.path, most)
+        pixels = Transform(planned.preprocessing, most).mask(path)
+    except BadPictureError as error:
+        raise UsageError(error, "roi") from error
+    if abs(width * wanted[1] - height * wanted[0]) > max(width, height, *wanted):
+        raise UsageError(
+            f"{path}: {width}×{height} pixels, but {sample.path} has {wanted[0]}×{wanted[1]}; the "
+            "aspect ratios must be equal",
+            "roi",
+        )
+    if not pixels.any():
+        raise UsageError(f"{path}: no white pixel in the crop", "roi")
+    logger.info("region of interest: %.0f %% of the crop", 100 * pixels.mean())
+    return pixels
+
+
 def _fit(
-    training: Training, planned: Plan, loader: Loader, kept: KeptMaps | None
+    training: Training,
+    planned: Plan,
+    loader: Loader,
+    roi: np.ndarray | None,
+    kept: KeptMaps | None,
 ) -> tuple[Detector, list[Sample]]:
     """A detector fitted on the pictures of `loader`, which decodes them at the same time, and the
     pictures in the order of learning."""
     with phase("imports, weights"):
-        detector = build_detector(planned, training.engine)
+        detector = build_detector(planned, training.engine, roi)
     _log_settings(training.described)
     logger.info("%s", detector.record.weights_line())
     name = planned.category

@@ -10,6 +10,7 @@ from models.heads.patchcore.patches import Patches
 from models.heads.patchcore.search import Search
 
 NEIGHBOURS = 9  # b of equation 7
+EVERY = -1  # in place of a picture's number: all pictures have this patch
 SAMPLE = 2000  # training patches for `unit`
 
 
@@ -21,7 +22,7 @@ class PatchCoreHead:
     models.methods.PatchCoreSettings. See `models.heads.Head` for the methods.
 
     Arrays: `bank` [M,D], in the order of choice; `pictures` int32 [M], the number of the training
-    picture of each entry, from 0 in the order of learning; `unit` float32 [1].
+    picture of each entry, from 0 in the order of learning, or EVERY; `unit` float32 [1].
     """
 
     def __init__(self, settings, stages: Stages):
@@ -58,7 +59,10 @@ class PatchCoreHead:
         self._require_open()
         if self.n < 2:
             raise UsageError(f"training needs at least 2 good pictures, found {self.n}")
-        self.search = Search(*self.learned.coreset(), self.settings.search == "exact")
+        bank, pictures = self.learned.coreset()
+        # Stage maps are 0 outside a region of interest, and the coreset has only one such patch.
+        pictures[~bank.any(axis=1)] = EVERY
+        self.search = Search(bank, pictures, self.settings.search == "exact")
         # The distances of training patches from what other pictures have.
         distances, _ = self.search.nearest(*self.learned.sample(SAMPLE))
         usual = distances[np.isfinite(distances) & (distances > 0)]
@@ -120,8 +124,8 @@ class PatchCoreHead:
             raise ValueError(
                 f"pictures is {pictures.dtype} {pictures.shape}, expected int32 [{len(bank)}]"
             )
-        if pictures.min() < 0 or pictures.max() >= n:
-            raise ValueError(f"pictures: expected numbers from 0 to {n - 1}")
+        if pictures.min() < EVERY or pictures.max() >= n:
+            raise ValueError(f"pictures: expected numbers from {EVERY} to {n - 1}")
 
     def layer(self):
         from models.heads.patchcore.layer import BankScores
