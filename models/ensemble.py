@@ -120,7 +120,9 @@ class EnsembleDetector:
             own = renormalised(images, self.record.preprocessing, member.record.preprocessing)
             scores = member.score(own)
             image.append(scaling.image(scores.image))
-            maps.append(scaling.pixel(scores.map))
+            pixels = scaling.pixel(scores.map)
+            # Outside a region of interest a member's map is 0: there, all pictures are as usual.
+            maps.append(np.where(scores.map == 0, 0, pixels) if member.record.roi else pixels)
         return Scores(np.mean(image, axis=0), np.mean(maps, axis=0))
 
 

@@ -71,6 +71,18 @@ def add_judging_options(group, folder: str, save_picture: bool) -> None:
     )
 
 
+def add_seeds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seeds",
+        type=whole(0, 2**63 - 1),
+        nargs="+",
+        metavar="N",
+        help="with --val: repeat the random choice or projection of channels with each of these "
+        "seeds, and report the mean and standard deviation of each figure; the model of --seed is "
+        "saved, or of the first of them if 7 is not among them (default: no repetition)",
+    )
+
+
 def add_calibration_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("calibration")
     add_boolean(
@@ -85,6 +97,13 @@ def add_calibration_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="score the good pictures in this folder (or in a folder of the category's name in it) "
         "instead of the training pictures",
+    )
+    group.add_argument(
+        "--folds",
+        type=whole(2),
+        metavar="K",
+        help="check the scores of left-out pictures: fit on K - 1 of K parts of the training "
+        "pictures and score the part left out; writes folds.png and folds.json (default: no check)",
     )
     add_boolean(group, "--audit", False, "draw the ten most unusual training pictures: audit.png")
     group.add_argument(

@@ -3,25 +3,16 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from common.errors import UsageError, WorkError, printable
+from common.errors import UsageError, WorkError
 from common.files import writable_folder
 from common.progress import progress
 from common.timing import phase
-from datasets.loader import Batch
-from datasets.samples import Category, Sample, check_masks, require_test
-from datasets.transforms import Transform
-from evaluation import report
-from evaluation.figure import target_names
-from evaluation.figures import Figures, measure
-from evaluation.pictures import Sheet
-from evaluation.promise import Promise
-from evaluation.scale import Scale, scale_for
-from evaluation.testing import ScoredPicture, score_all
+from datasets.samples import Category, check_masks, require_test
+from evaluation.figures import Figures
+from evaluation.scale import scale_for
+from evaluation.testing import score_all
 from models import checkpoint
 from models.detector import Detector
 from models.ensemble import EnsembleDetector, EnsembleRecord
@@ -29,9 +20,10 @@ from models.factory import check_record_memory, load_detector
 from models.options import find_models
 from models.record import Record
 from tasks.categories import each_category
+from tasks.results import Results
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
-from tasks.settings import Drawing, Validation
-from tasks.verdicts import describe
+from tasks.settings import Validation
+from tasks.sheets import chosen_pictures, draw_sheets, keeper
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +96,8 @@ def validate(
     validation.wanted.require(record.calibration, model_path)
     folder = writable_folder(validation.save_path / category.name)
     loader = loader_for(category.test, record.preprocessing, validation.loading, masks=True)
-    chosen = _chosen(category.test, validation.drawing)
-    pictures, keep = _keeper(loader.transform, chosen)
+    chosen = chosen_pictures(category.test, validation.drawing)
+    pictures, keep = keeper(loader.transform, chosen)
     what = f"validate {category.name}"
     with loader, unskipped():
         detector = open_detector()
@@ -114,30 +106,17 @@ def validate(
     if not tested:
         where = validation.data.where(category.name)
         raise WorkError(f"{where}: none of the test pictures can be read")
-    figures, record = measure(tested), detector.record
-    calibration = replace(record.calibration, best_f1=figures.best_f1(tested))
-    detector.record = record = replace(record, calibration=calibration)
-    rule = validation.wanted.rule(calibration, model_path)
+    results = Results.of(validation, detector, tested, model_path)
     took = {"picture": (time.perf_counter() - start) / len(tested)}
-    more = {
-        "seconds": {"fit": None, **(seconds or {}), **took},
-        "skipped": len(loader.skipped),
-        "model": {"path": str(model_path), **record.summary()},
-    }
-    report.write_figures(folder, category.name, tested, figures, rule, more)
-    _draw(pictures, tested, scale_for(rule, record.unit), folder / "pictures")
+    results.write(folder, category.name, len(loader.skipped), {**(seconds or {}), **took})
+    draw_sheets(pictures, tested, scale_for(results.rule, record.unit), folder / "pictures")
     if in_file:
         _keep_calibration(validation, detector, category.name, model_path, model)
     log_phases()
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
-    said = f"{category.name}: {len(tested)} test pictures, results in {printable(folder)}"
-    said += f"\n{report.table(figures)}\n{describe(rule)}"
-    if (promise := Promise.of(rule, tested)) is not None:
-        said += f"\n{promise.text()}"
-    print(said)
-    logger.info("%s", said, extra={"file_only": True, "lines": True})
-    return figures
+    results.say(folder, category.name)
+    return results.figures
 
 
 def _keep_calibration(
@@ -160,46 +139,3 @@ def _keep_calibration(
         except WorkError as error:
             raise WorkError(f"{error}; use --no-calibrate to leave the model unchanged") from error
     logger.info("thresholds of best F1 saved in %s", path)
-
-
-def _keeper(transform: Transform, chosen: set[Path]) -> tuple[dict, Callable]:
-    """A dict, and a function that adds a batch's pictures in `chosen` to it, uint8 [H,W,3]."""
-    pictures = {}
-
-    def keep(batch: Batch) -> None:
-        wanted = [i for i, sample in enumerate(batch.samples) if sample.path in chosen]
-        kept = transform.denormalize(batch.images[wanted])
-        pictures.update(zip((batch.samples[i].path for i in wanted), kept, strict=True))
-
-    return pictures, keep
-
-
-def _chosen(samples: list[Sample], drawing: Drawing) -> set[Path]:
-    """Paths of the pictures to draw: all, or a limited number, in turn from each kind."""
-    if not drawing.wanted:
-        return set()
-    shuffled = np.random.default_rng(drawing.seed).permutation(len(samples))
-    kinds: dict[str, list[Path]] = {}
-    for i in shuffled:
-        kinds.setdefault(samples[i].kind, []).append(samples[i].path)
-    turns = [(turn, kind, path) for kind, paths in kinds.items() for turn, path in enumerate(paths)]
-    return {path for _, _, path in sorted(turns)[: drawing.limit]}
-
-
-def _draw(
-    pictures: dict[Path, np.ndarray], tested: list[ScoredPicture], scale: Scale, folder: Path
-) -> None:
-    """A sheet for each of `pictures`, all with the same colours."""
-    if not pictures:
-        return
-    sheet = Sheet(scale, truth=True)
-    drawn = [one for one in tested if one.path in pictures]
-    names = [Path(f"{one.kind}_{one.path.name}") for one in drawn]
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.png"):
-        old.unlink()  # so that sheets of an earlier run are not mistaken for new ones
-    with phase("drawing"):
-        targets = zip(drawn, target_names(names, ".png"), strict=True)
-        for one, target in progress(targets, len(drawn), "draw", size=lambda _: 1):
-            name = f"{one.kind}/{one.path.name}"
-            sheet.save(folder / target, name, pictures[one.path], one.score, one.map, one.mask)
