@@ -89,24 +89,25 @@ class FoldCheck:
 
 def draw_folds(check: FoldCheck, path: Path, title: str) -> None:
     """Both cumulative distributions, and the thresholds for the false-alarm rate."""
-    figure = new_figure(6.4, 5.2)
+    figure = new_figure(6.4, 5.0)
     axes = figure.add_subplot()
     rows = (("left out one by one", GOOD, check.left_out, "-"),)
     rows += ((f"{check.folds} folds", DEFECTIVE, check.k_fold, "--"),)
     for (name, color, scores, dashes), threshold in zip(rows, check.thresholds, strict=True):
         x, y = np.sort(scores), np.arange(1, len(scores) + 1) / len(scores)
-        axes.step(x, y, where="post", color=color, linestyle=dashes, linewidth=1.6, label=name)
-        label = f"its threshold, {_described(threshold)}"
-        axes.axvline(threshold.value, color=color, linewidth=1, linestyle=dashes, label=label)
+        label = f"{name}; vertical line: its threshold, {_described(threshold)}"
+        axes.step(x, y, where="post", color=color, linestyle=dashes, linewidth=1.6, label=label)
+        axes.axvline(threshold.value, color=color, linewidth=1, linestyle=dashes)
     share = 1 - check.fpr
-    axes.axhline(share, color=QUIET, linewidth=1, linestyle=":", label=f"share {share:.6g}")
+    label = f"share {share:.6g}: 1 − false-alarm rate"
+    axes.axhline(share, color=QUIET, linewidth=1, linestyle=":", label=label)
     heading = f"{title}: scores of good pictures that were not learned"
     axes.set_title(heading, color=INK, fontsize=11, fontfamily=fonts(), parse_math=False)
     axes.set_xlabel("image score")
     axes.set_ylabel("share of good pictures with at most this score")
     axes.set_ylim(-0.02, 1.02)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     save_figure(figure, path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from common.preprocessing import Preprocessing
 from datasets.transforms import Transform
 from inspection import Inspector
 from models import checkpoint
+from models.detector import Scores
 from models.engine import Engine
 from models.ensemble import EnsembleDetector, EnsembleRecord, renormalised
 from models.factory import load_detector
@@ -148,6 +150,21 @@ def test_a_member_that_changed_is_refused(model, other, records):
     detectors = [load_detector(path, CPU) for path in (other, model)]
     with pytest.raises(WorkError, match="changed since it was opened"):
         EnsembleDetector(detectors, record)
+
+
+def test_outside_a_region_of_interest_a_member_says_nothing(records):
+    regions = [replace(record, roi=True) for record in records]
+    maps = [np.array([[[0, 50.0]]], np.float32), np.array([[[0, 70.0]]], np.float32)]
+    image = np.ones(1, np.float32)
+    members = [
+        SimpleNamespace(record=record, score=lambda _, pixels=pixels: Scores(image, pixels))
+        for record, pixels in zip(regions, maps, strict=True)
+    ]
+    found = EnsembleDetector(members, EnsembleRecord.of(regions, "ab")).score(None).map
+    inside = [
+        scaled(record, 0, pixels[0, 0, 1])[1] for record, pixels in zip(regions, maps, strict=True)
+    ]
+    assert found[0, 0] == pytest.approx([0, np.mean(inside)])
 
 
 def normal_of(record, **changes):
