@@ -9,6 +9,7 @@ def add_picture_options(parser: argparse.ArgumentParser, save_picture: bool) -> 
     group = parser.add_argument_group("drawing")
     text = "save one sheet per test picture: ground truth, heat map, mask, outline"
     add_boolean(group, "--save_picture", save_picture, text)
+    add_boolean(group, "--html", True, "write report.html: verdicts, pictures and figures")
     group.add_argument(
         "--num_pictures",
         type=whole(1),

@@ -51,6 +51,12 @@ def count(threshold: float, tested: Sequence[ScoredPicture]) -> tuple[Counts, Co
     return groups[0], groups[1]
 
 
+def effect(threshold: float, tested: Sequence[ScoredPicture]) -> str:
+    """What `threshold` does on test pictures, in one line."""
+    good, defective = count(threshold, tested)
+    return f"false alarms {good.text()}; found {defective.text()}"
+
+
 @dataclass(frozen=True)
 class Promise:
     """The threshold for a false-alarm rate, and what it does on the test pictures."""
@@ -84,6 +90,3 @@ class Promise:
             "recall": self.defective.rate,
             "recall_interval": self.defective.interval,
         }
-
-    def text(self) -> str:
-        return f"false alarms {self.good.text()}; found {self.defective.text()}"

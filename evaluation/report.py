@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import __version__
 from common.calibration import Normal, Rule, ranks
 from common.files import whole_file
 from common.timing import phase
@@ -42,6 +43,7 @@ def write_figures(
         "threshold": rule.threshold,
         "normal": _normal(rule.normal),
         **more,
+        "version": __version__,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     with whole_file(folder / "metrics.json") as temporary:

@@ -20,7 +20,7 @@ from models.deployed import GRAPHS, ExportedFiles, open_exported
 from models.detector import Detector
 from models.engine import Engine
 from models.ensemble import EnsembleDetector, EnsembleRecord
-from models.factory import check_record_memory, load_detector
+from models.loading import check_record_memory, load_detector
 from models.record import Record
 
 CHECKPOINT_FILE = "best.pdparams"

@@ -1,4 +1,4 @@
 """Detectors: frozen features, one head per method, and model files.
 
-`models.factory` makes detectors. Importing this package or `models.factory` imports no Paddle.
+`models.factory` makes detectors, `models.loading` opens them. Importing these imports no Paddle.
 """

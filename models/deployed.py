@@ -13,7 +13,7 @@ import numpy as np
 from common.errors import UsageError, WorkError
 from common.files import sha256
 from common.timing import phase
-from models import checkpoint, factory, runtime
+from models import checkpoint, loading, runtime
 from models.checkpoint import DISTRIBUTION
 from models.detector import Detector, Scores
 from models.engine import Engine, has_vnni
@@ -78,8 +78,8 @@ def open_exported(
     path = files.distribution
 
     def most(record: Record) -> int:
-        factory.check_record_memory(record, path, batch_size)
-        return factory.head_bytes(record)
+        loading.check_record_memory(record, path, batch_size)
+        return loading.head_bytes(record)
 
     arrays, record = checkpoint.load(path, DISTRIBUTION, most)
     if record.exported is None:
@@ -91,14 +91,15 @@ def open_exported(
     _require_same_precision(files.model, graph, engine)
     _warn_of_overflow(files.model, graph)
     with checkpoint.reading(path, DISTRIBUTION):
-        roi = factory.load_roi(arrays, record)
+        roi = loading.load_roi(arrays, record)
     with phase("start of the network"):
         predictor = _open(files, engine, record.size)
         outputs = _answers(files, predictor, graph, record, roi)
     stages = None if graph.fused else list(record.features.stages)
     with checkpoint.reading(path, DISTRIBUTION):
-        head = None if graph.fused else factory.load_head(arrays, record)
-    detector = Detector(GraphFeatures(predictor, stages), head, record, str(path), roi)
+        head = None if graph.fused else loading.load_head(arrays, record)
+    features, device = GraphFeatures(predictor, stages), engine.device
+    detector = Detector(features, head, record, str(path), roi, device)
     _check_probe(files, detector, outputs)
     return detector
 

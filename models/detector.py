@@ -1,6 +1,7 @@
 """A detector: features and the head of a method."""
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from common.errors import UsageError, WorkError
 from common.timing import phase
 from models.anomaly_map import AnomalyMap, image_scores
-from models.heads import HEAD, Head
+from models.heads import HEAD, Head, Maps
 from models.kept import KeptMaps
 from models.record import Record
 from models.roi import Roi
@@ -36,6 +37,7 @@ class Detector:
     record : Record
     name : for messages, for example the path of the model file
     roi : region of interest; a fused graph contains it
+    device : of the head's scores, cpu or gpu:N
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class Detector:
         record: Record,
         name: str = "the model",
         roi: Roi | None = None,
+        device: str = "cpu",
     ):
         self.features, self.head, self.record, self.name = features, head, record, name
+        self.device, self._scoring, self._lock = device, None, threading.Lock()
         self.roi, grid = roi, record.features.stages[0][1]
         self.to_map = AnomalyMap(grid, record.size, record.sigma, roi)
 
@@ -91,7 +95,8 @@ class Detector:
             raise WorkError(
                 f"{error}; check that the weights {weights} belong to this backbone"
             ) from error
-        self.head = head
+        with self._lock:
+            self.head, self._scoring = head, None
         self.record = replace(self.record, pictures=head.n, settings=head.settings, unit=head.unit)
 
     def score(self, images: np.ndarray) -> Scores:
@@ -116,11 +121,22 @@ class Detector:
         if self.head is None:
             anomaly_maps, image = maps
         else:
-            found = self._scores(*self.head.score(self._masked(maps)))
+            found = self._scores(*self._head_score()(self._masked(maps)))
             image, anomaly_maps = found.image, found.map
         if not (np.isfinite(image).all() and np.isfinite(anomaly_maps).all()):
             raise WorkError(f"{self.name}: the scores are not finite; train the model again")
         return Scores(image, anomaly_maps)
+
+    def _head_score(self) -> Callable[[Maps], tuple[np.ndarray | None, np.ndarray]]:
+        """`Head.score` on the detector's device, prepared at first use."""
+        if self.device == "cpu":
+            return self.head.score
+        with self._lock:
+            if self._scoring is None:
+                from models.device_head import scoring
+
+                self._scoring = scoring(self.head, self.device)
+            return self._scoring
 
     def _scores(self, image: np.ndarray | None, patches: np.ndarray) -> Scores:
         """From what a head gives: image scores [B] or None, patch scores [B,h,w]."""

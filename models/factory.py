@@ -1,22 +1,20 @@
-"""Makes detectors, new or from files. Imports Paddle only when a function needs it."""
+"""Plans and builds new detectors. Imports Paddle only when a function needs it."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.errors import UsageError, WorkError
+from common.errors import UsageError
 from common.options import folder_name
 from common.preprocessing import Preprocessing
-from models import checkpoint, runtime
+from models import runtime
 from models.backbones import catalogue, sources
 from models.backbones.shapes import expected_stages
 from models.detector import Detector
 from models.engine import Engine
-from models.heads import HEAD
 from models.memory import require_memory
 from models.methods import DEFAULT_METHOD, METHODS
 from models.record import (
@@ -32,8 +30,6 @@ from models.roi import Roi
 
 logger = logging.getLogger(__name__)
 
-BACKBONE_BYTES = 2**30  # of a network, at most; wide_resnet101_2 has 0.5 GB
-HEADER_BYTES = 2**22
 SEED = 7  # default seed of the random choice of channels
 
 
@@ -116,6 +112,21 @@ def plan(
     )
 
 
+def announcement(planned: Plan, pictures: int) -> str | None:
+    """What to say before `planned` learns from so many pictures: one line, if that takes long.
+
+    It names settings. The head estimates the time by a short measurement on this machine.
+    """
+    head, size = METHODS[planned.method].head_class(), planned.preprocessing.crop
+    if not hasattr(head, "announcement"):
+        return None
+    projected = planned.reduction == "semi_orthogonal"
+    stages = expected_stages(planned.backbone, planned.layers, planned.dims, projected, size)
+    return head.announcement(
+        _resolved(planned.settings, planned.backbone, stages), stages, pictures
+    )
+
+
 def build_detector(
     planned: Plan | None = None,
     engine: Engine | None = None,
@@ -152,86 +163,8 @@ def build_detector(
     head = METHODS[planned.method].head_class()(settings, features.stages)
     more = planned.preprocessing, planned.sigma, planned.category
     record = Record(planned.method, settings, described, *more, roi=roi is not None)
-    return Detector(features, head, record, roi=None if roi is None else Roi(roi))
-
-
-def load_detector(path: str | Path, engine: Engine | None = None, batch_size: int = 1) -> Detector:
-    """The detector in the checkpoint `path`, ready to score `batch_size` pictures at a time.
-
-    Raises UsageError if there is no such file, WorkError if it is damaged, not of this project, of
-    another format version, or needs too much memory.
-    """
-    path = Path(path)
-
-    def most(record: Record) -> int:
-        check_record_memory(record, path, batch_size)
-        return BACKBONE_BYTES + head_bytes(record)
-
-    arrays, record = checkpoint.load(path, most=most)
-    runtime.prepare()
-    engine = (engine or Engine()).resolve()
-    with checkpoint.reading(path):
-        features = load_features(arrays, record, engine)
-        head, roi = load_head(arrays, record), load_roi(arrays, record)
-        return Detector(features, head, record, str(path), roi)
-
-
-def load_features(arrays: dict, record: Record, engine: Engine):
-    """The features of a checkpoint; KeyError or ValueError if arrays and record do not match."""
-    from models import features as reductions
-    from models.backbones import network
-    from models.backbones.sanity import problems
-
-    described, prefix = record.features, reductions.BACKBONE
-    state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-    if wrong := problems(state):
-        raise ValueError("; ".join(wrong))
-    net = blank_network(record)
-    network.set_weights(net, state)
-    reducing = reductions.from_arrays(net.stage_channels, arrays)
-    features = reductions.Features(net, reducing, record.size, engine, described.patch_size)
-    if tuple(features.stages) != described.stages:
-        raise ValueError(f"stages {features.stages}, but the record has {described.stages}")
-    return features
-
-
-def load_head(arrays: dict, record: Record):
-    """The head of a checkpoint or distribution; KeyError or ValueError if they do not match."""
-    head = METHODS[record.method].head_class()
-    own = {k.removeprefix(HEAD): v for k, v in arrays.items() if k.startswith(HEAD)}
-    return head.from_arrays(own, record.settings, list(record.features.stages), record.pictures)
-
-
-def load_roi(arrays: dict, record: Record) -> Roi | None:
-    """The region of interest of a model; KeyError or ValueError if it does not match."""
-    return Roi.from_arrays(arrays, record.size) if record.roi else None
-
-
-def head_bytes(record: Record) -> int:
-    """The bytes of a head's arrays and the region of interest, at most, with a file's header."""
-    head, stages = METHODS[record.method].head_class(), record.features.stages
-    roi = record.size[0] * record.size[1] // 8 + 1
-    return head.memory(record.settings, stages, record.pictures) + roi + HEADER_BYTES
-
-
-def blank_network(record: Record):
-    """The network of a record, without weights."""
-    from models.backbones import network
-
-    described = record.features
-    variant = described.variant and vars(described.variant)
-    return network.build(described.backbone, described.layers, record.size, variant)
-
-
-def check_record_memory(record: Record, path: Path, batch_size: int) -> None:
-    """WorkError if the model of `record`, in the file `path`, needs too much memory."""
-    described = record.features
-    network = described.backbone, described.layers, described.stages
-    try:
-        numbers = batch_size, record.pictures
-        require_memory(record.method, record.settings, *network, record.size, *numbers)
-    except UsageError as error:
-        raise WorkError(f"{path}: {error}") from error
+    roi = None if roi is None else Roi(roi)
+    return Detector(features, head, record, roi=roi, device=engine.device)
 
 
 def _require_known(method, backbone, layers, category, sigma, seed) -> None:

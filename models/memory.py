@@ -21,24 +21,27 @@ def require_memory(
     size: tuple[int, int],
     batch_size: int,
     pictures: int,
+    stored: bool = False,
 ) -> None:
     """UsageError if a model for pictures of `size` (H,W) needs more memory than this machine has.
 
-    `batch_size`: number of pictures that are decoded at a time.
+    `batch_size`: number of pictures that are decoded at a time. `stored`: the model comes from a
+    file and only scores, which needs less than learning from its `pictures`.
     """
     pixels, running = size[0] * size[1], min(batch_size, at_once(size))
     numbers = sum(channels * h * w for channels, (h, w) in stages)
     head = METHODS[method].head_class()
+    of_head = head.stored_memory if stored else head.memory
     needs = {
         "network": running * pixels * ALIVE * widest(backbone, layers),
         "pictures": batch_size * (3 * 12 * pixels + 8 * numbers),
-        "statistics": head.memory(settings, stages, pictures),
+        "statistics": of_head(settings, stages, pictures),
     }
     need, there = sum(needs.values()), total_memory()
     if there is not None and need > USABLE * there:
         smaller = ", ".join(("dims", "layers", *METHODS[method].smaller))
         parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in needs.items())
-        keeps = head.memory(settings, stages, 1) < needs["statistics"]
+        keeps = of_head(settings, stages, 1) < needs["statistics"]
         fewer = ", or the number of training pictures" if keeps else ""
         raise UsageError(
             f"pictures of {size[0]}x{size[1]} need {need / 1e9:.1f} GB of memory ({parts}), but "

@@ -15,7 +15,7 @@ from datasets.transforms import BadPictureError
 from models import checkpoint
 from models.backbones.catalogue import has_gates
 from models.engine import Engine
-from models.factory import load_detector
+from models.loading import load_detector
 from models.options import backbone_from, find_model
 from models.record import Record
 from tasks.runs import loader_for

@@ -58,9 +58,8 @@ def _scores(detector: Detector, kept: KeptMaps, folds: int) -> np.ndarray:
 
     def parts() -> Iterator[int]:
         for k in range(folds):
-            other = Detector(
-                *(detector.features, detector.head, detector.record, detector.name, detector.roi)
-            )
+            known = detector.features, detector.head, detector.record, detector.name
+            other = Detector(*known, detector.roi, detector.device)
             other.learn(maps for _, maps in _chosen(kept, folds, k, inside=False))
             for index, maps in _chosen(kept, folds, k, inside=True):
                 scores[index] = other.judge(maps).image

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from common.calibration import Rule
 from common.errors import printable
+from common.timing import phase
 from evaluation import report
 from evaluation.figures import Figures, measure
-from evaluation.promise import Promise
+from evaluation.html import write_html
+from evaluation.promise import Promise, effect
 from evaluation.testing import ScoredPicture
 from models.detector import Detector
 from models.ensemble import EnsembleDetector, EnsembleRecord
@@ -63,8 +65,24 @@ class Results:
     def say(self, folder: Path, category: str) -> None:
         """Print the table and what the threshold does, and write them to the log."""
         said = f"{category}: {len(self.tested)} test pictures, results in {printable(folder)}"
-        said += f"\n{report.table(self.figures)}\n{describe(self.rule)}"
-        if (promise := self.promise) is not None:
-            said += f"\n{promise.text()}"
+        said += f"\n{report.table(self.figures)}\n{self._effects()}"
         print(said)
         logger.info("%s", said, extra={"file_only": True, "lines": True})
+
+    def _effects(self) -> str:
+        """What the threshold of the rule and that of best F1 do on the test pictures."""
+        rule, best = self.rule, self.record.calibration.best_f1
+        lines = [describe(rule)]
+        if rule.threshold is not None:
+            lines.append(f"  {effect(rule.threshold, self.tested)}")
+        if best is not None and rule.origin != "f1":
+            lines.append(f"threshold {best.image:.6g}, of best F1 on these pictures")
+            lines.append(f"  {effect(best.image, self.tested)}")
+        return "\n".join(lines)
+
+
+def write_report(validation: Validation, folder: Path) -> None:
+    """Write report.html from the other files in `folder`, if it is wanted."""
+    if validation.drawing.html:
+        with phase("report.html"):
+            write_html(folder)

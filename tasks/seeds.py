@@ -29,7 +29,7 @@ from models.kept import KeptMaps
 from models.whole import ReducedMaps, whole_detector
 from tasks.calibration import NormalPictures
 from tasks.categories import each_category
-from tasks.results import Results
+from tasks.results import Results, write_report
 from tasks.runs import loader_for, log_phases, unskipped
 from tasks.settings import Training
 from tasks.sheets import chosen_pictures, draw_sheets, keeper
@@ -193,6 +193,7 @@ class Repetition:
         results.write(self.folder, self.name, extracted.skipped, seconds)
         scale = scale_for(results.rule, record.unit)
         draw_sheets(extracted.pictures, results.tested, scale, self.folder / "pictures")
+        write_report(self.training.validation, self.folder)
 
     def _say(self, rows: dict[int, dict], kept: Results) -> None:
         seeds, path = Seeds(rows, self.saved), self.folder / "seeds.json"

@@ -26,11 +26,15 @@ class Loading:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Which sheets of test pictures are saved; `seed` selects `limit` of them at random."""
+    """Which sheets of test pictures are saved; `seed` selects `limit` of them at random.
+
+    html : whether to write report.html
+    """
 
     wanted: bool
     limit: int | None
     seed: int | None
+    html: bool
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,7 @@ def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
         options.calibrate,
         engine_from(options),
         loading_from(options),
-        Drawing(options.save_picture, options.num_pictures, options.seed),
+        Drawing(options.save_picture, options.num_pictures, options.seed, options.html),
         wanted_from(options),
         options.compare,
     )

@@ -23,7 +23,7 @@ from evaluation.figures import Figures
 from evaluation.scale import scale_for
 from models import checkpoint
 from models.detector import Detector
-from models.factory import Plan, build_detector, plan
+from models.factory import Plan, announcement, build_detector, plan
 from models.kept import KeptMaps
 from tasks.audit import audit, draw, write_audit
 from tasks.calibration import NormalPictures, held_out, held_out_samples, left_out
@@ -82,6 +82,8 @@ def prepare(training: Training, name: str) -> Prepared:
         batch_size=training.loading.batch_size,
         pictures=len(category.train),
     )
+    if line := announcement(planned, len(category.train)):
+        logger.info("%s: %s", name, line)
     return Prepared(category, path, planned, _roi(training, planned, category.train[0]))
 
 

@@ -16,11 +16,11 @@ from evaluation.testing import score_all
 from models import checkpoint
 from models.detector import Detector
 from models.ensemble import EnsembleDetector, EnsembleRecord
-from models.factory import check_record_memory, load_detector
+from models.loading import check_record_memory, load_detector
 from models.options import find_models
 from models.record import Record
 from tasks.categories import each_category
-from tasks.results import Results
+from tasks.results import Results, write_report
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
 from tasks.settings import Validation
 from tasks.sheets import chosen_pictures, draw_sheets, keeper
@@ -110,6 +110,7 @@ def validate(
     took = {"picture": (time.perf_counter() - start) / len(tested)}
     results.write(folder, category.name, len(loader.skipped), {**(seconds or {}), **took})
     draw_sheets(pictures, tested, scale_for(results.rule, record.unit), folder / "pictures")
+    write_report(validation, folder)
     if in_file:
         _keep_calibration(validation, detector, category.name, model_path, model)
     log_phases()

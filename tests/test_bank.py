@@ -1,11 +1,12 @@
 """PatchCore's bank: how its patches are chosen, and how the nearest of them are found."""
 
 import logging
+import time
 
 import numpy as np
 import pytest
 
-from models.heads.patchcore import coreset
+from models.heads.patchcore import coreset, duration
 from models.heads.patchcore.coreset import choices, projection, whole
 from models.heads.patchcore.learned import Learned
 from models.heads.patchcore.search import Search
@@ -96,6 +97,48 @@ def test_above_the_budget_the_bank_is_a_coreset_of_coresets(caplog):
         for entries, numbers in ((bank, pictures), whole_set.coreset())
     ]
     assert radii[0] < 1.3 * radii[1]
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.4, 0.6])
+def test_the_number_of_distances_is_what_the_reductions_compute(ratio, monkeypatch):
+    computed = []
+
+    def counted(points, count):
+        computed.append(len(points) * count)
+        return choices(points, count)
+
+    monkeypatch.setattr("models.heads.patchcore.learned.choices", counted)
+    dims, budget, rng = 4, 4 * 4 * 500, np.random.default_rng(6)
+    learned = Learned(dims, ratio, budget)
+    for i in range(400):
+        learned.add(rng.standard_normal((10, dims), np.float32), np.full(10, i))
+    learned.coreset()
+    estimated = Learned.distances(4000, dims, ratio, budget)
+    assert sum(computed) == pytest.approx(estimated, rel=0.1)
+    assert (len(computed) > 1) == (ratio < 0.5)
+
+
+def test_the_stated_time_is_about_that_of_the_choice():
+    points = whole(np.random.default_rng(7).standard_normal((60000, 128), np.float32))
+    stated = [duration.seconds_of_distance(128) * 60000 * 5000]
+    start = time.perf_counter()
+    assert sum(map(len, choices(points, 5000))) == 5000
+    taken = time.perf_counter() - start
+    stated.append(duration.seconds_of_distance(128) * 60000 * 5000)
+    # Within a factor of 1.2 with little other work; other tests may run during one of the three.
+    assert min(stated) < 3 * taken and max(stated) > taken / 3
+
+
+def test_a_choice_that_takes_long_is_announced(monkeypatch):
+    monkeypatch.setattr(duration, "seconds_of_distance", lambda dims: 1e-10 * dims)
+    assert duration.announced(4 * 163856, 384, 0.1) == (
+        "the bank will have 65542 of 655424 patches (101 MB); choosing them takes about 9 min; "
+        "a smaller coreset_ratio or coarser layers are faster"
+    )
+    assert duration.announced(163856, 384, 0.01) is None
+    monkeypatch.setattr(duration, "seconds_of_distance", None)
+    assert duration.announced(10**4, 384, 0.1) is None  # so short that nothing is measured
+    assert [duration.spoken(s) for s in (45.4, 700, 12600)] == ["45 s", "12 min", "3.5 h"]
 
 
 def test_the_approximate_search_finds_entries_that_are_nearly_as_near():

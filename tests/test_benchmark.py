@@ -109,6 +109,7 @@ def test_each_step_has_a_time_of_its_own(monkeypatch):
     detector = SimpleNamespace(
         size=(2, 2),
         features=features,
+        maps=features,
         judge=lambda maps: takes(100, maps.sum()),
         record=SimpleNamespace(method="padim", features=SimpleNamespace(backbone="resnet18")),
     )

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from common.errors import UsageError, WorkError
 from models import checkpoint
-from models.factory import load_detector
+from models.loading import load_detector
 from models.methods import PaDiMSettings
 from models.record import FeatureRecord, Record, RecordError, Weights, decode, encode
 

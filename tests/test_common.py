@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import common
 from common.errors import UsageError, WorkError, run
 from common.files import whole_file, writable_folder
 from common.logs import start_logging
@@ -129,3 +130,8 @@ def test_messages_outlive_a_library_that_quietens_the_root(capsys):
     logging.getLogger("somebody").warning("their warning")
     err = capsys.readouterr().err
     assert err.splitlines() == ["ours", "warning: their warning"]
+
+
+def test_the_version_is_that_of_the_project():
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    assert f'version = "{common.__version__}"' in text

@@ -10,7 +10,8 @@ from common.preprocessing import Preprocessing
 from models import checkpoint
 from models.backbones import names, network, sources
 from models.engine import Engine
-from models.factory import build_detector, load_detector, load_features
+from models.factory import build_detector
+from models.loading import load_detector, load_features
 from models.predictor import layer_predictor
 
 SIZE = (64, 96)

@@ -17,7 +17,7 @@ from models import checkpoint
 from models.detector import Scores
 from models.engine import Engine
 from models.ensemble import EnsembleDetector, EnsembleRecord, renormalised
-from models.factory import load_detector
+from models.loading import load_detector
 from tests.conftest import NO_GRAPH, SMALL, call, fails, rows
 
 CPU = Engine(device="cpu", static=False)

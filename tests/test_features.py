@@ -8,7 +8,7 @@ from paddle import nn
 from common.errors import UsageError
 from common.preprocessing import Preprocessing
 from models.engine import Engine
-from models.factory import build_detector, load_features, plan
+from models.factory import build_detector, plan
 from models.features import (
     ChannelSelection,
     SemiOrthogonalProjection,
@@ -17,6 +17,7 @@ from models.features import (
     split,
 )
 from models.layers import Averaged, Projection
+from models.loading import load_features
 from tests.test_checkpoint import RECORD
 
 STAGES = (4, 6, 8)

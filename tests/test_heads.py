@@ -39,6 +39,10 @@ class ToyHead:
     def memory(settings, stages, pictures):
         return 10**6
 
+    @staticmethod
+    def stored_memory(settings, stages, pictures):
+        return 10**6
+
     def update(self, maps):
         self.n += len(maps[0])
         self.mean += maps[0].sum(axis=0)

@@ -2,17 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.errors import UsageError, WorkError
-from models import checkpoint, factory
+from models import checkpoint, loading
 from models.memory import require_memory
-from models.methods import PaDiMSettings
+from models.methods import METHODS, PaDiMSettings
 from tests.conftest import SMALL, call, fails
 from tests.model_files import contents, predict, write
+from tests.test_checkpoint import FEATURES, RECORD
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +163,27 @@ def test_the_estimate_covers_network_pictures_and_statistics(monkeypatch):
             require_memory(*common, **{**fine, **change})
 
 
+def test_a_model_can_be_loaded_where_it_could_not_be_trained(monkeypatch):
+    method = "patchcore"
+    settings, stages = METHODS[method].settings(), [(100, (28, 28)), (28, (7, 7))]
+    features = replace(FEATURES, dims=128, stages=tuple(stages))
+    record = replace(RECORD, method=method, settings=settings, features=features, pictures=3000)
+    learning = METHODS[method].head_class().memory(settings, stages, 3000)
+    monkeypatch.setattr("models.memory.total_memory", lambda: learning)
+    common = (method, settings, "resnet18", features.layers, stages, record.size, 1, 3000)
+    with pytest.raises(UsageError, match="GB of memory"):
+        require_memory(*common)
+    loading.check_record_memory(record, Path("best.pdparams"), 1)
+    assert loading.head_bytes(record) < learning
+    monkeypatch.setattr("models.memory.total_memory", lambda: learning // 10)
+    with pytest.raises(WorkError, match=r"best\.pdparams.*GB of memory"):
+        loading.check_record_memory(record, Path("best.pdparams"), 1)
+
+
 def test_a_checkpoint_beyond_memory_is_refused(model, demo, tmp_path, monkeypatch):
     monkeypatch.setattr("models.memory.total_memory", lambda: 10**6)
     with pytest.raises(WorkError, match=r"best\.pdparams.*GB of memory"):
-        factory.load_detector(model)
+        loading.load_detector(model)
 
 
 def test_scores_that_are_not_finite_name_the_model(model, demo, tmp_path, monkeypatch):

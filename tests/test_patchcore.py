@@ -9,7 +9,7 @@ import pytest
 from common.errors import UsageError, WorkError
 from models.deployed import GRAPHS
 from models.factory import plan
-from models.heads.patchcore import PatchCoreHead, layer, weighted
+from models.heads.patchcore import PatchCoreHead, duration, layer, weighted
 from models.methods import PatchCoreSettings
 from tests.conftest import NO_GRAPH, WEIGHTS, call, fails
 
@@ -160,6 +160,7 @@ def test_arrays_that_do_not_match_are_refused():
         {"bank": right["bank"].astype(np.int64)},
         {"bank": np.zeros((12 * 64 + 1, 8), np.float32)},
         {"bank": np.zeros((0, 8), np.float32), "pictures": right["pictures"][:0]},
+        {"bank": np.zeros((int(0.3 * 12 * 64) + 1, 8), np.float32)},
         {"pictures": right["pictures"][1:]},
         {"pictures": right["pictures"] + np.int32(12)},
         {"unit": np.zeros(1, np.float32)},
@@ -211,6 +212,28 @@ def test_the_estimate_of_memory_is_true():
     assert 0.4 * estimated < peak < 1.3 * estimated
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_estimate_of_memory_for_a_stored_model_is_true(dtype):
+    stages, settings = [(160, (28, 28))], PatchCoreSettings(0.3)
+    scales = np.exp2(
+        -np.arange(160, dtype="f")[:, None, None]
+    )  # like features: few directions vary
+    (drawn,) = maps(stages, 30)
+    head = PatchCoreHead(settings, stages)
+    head.update([drawn * scales])
+    head.finish()
+    tracemalloc.start()
+    arrays = {name: array.copy() for name, array in head.arrays(dtype).items()}
+    again = PatchCoreHead.from_arrays(arrays, settings, stages, 30)
+    del arrays
+    again.score([drawn[:2] * scales])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    estimated = PatchCoreHead.stored_memory(settings, stages, 30)
+    assert 0.4 * estimated < peak < estimated
+    assert 2 * estimated < PatchCoreHead.memory(settings, stages, 30)
+
+
 def test_a_bank_that_is_too_large_is_refused_with_the_remedy(monkeypatch):
     with pytest.raises(UsageError, match=r"or the model \(dims, layers, coreset_ratio\)"):
         plan("patchcore", pictures=10**9)
@@ -247,7 +270,9 @@ def scores(result) -> list[float]:
 
 
 @pytest.mark.process
-def test_patchcore_runs_through_every_script(demo, tmp_path):
+def test_patchcore_runs_through_every_script(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(duration, "LONG", 0)
+    monkeypatch.setattr(duration, "SHORT", 0)
     output, deployed, log = tmp_path / "output", tmp_path / "deployed", tmp_path / "flange.log"
     data = ("--data_path", demo, "--category", "flange", "--save_path", output)
     small = ("--resize", 64, "--img_size", 64, "--batch_size", 4, *WEIGHTS)
@@ -255,6 +280,8 @@ def test_patchcore_runs_through_every_script(demo, tmp_path):
     trained = call("train", *data, *small, *method, "--val", "--log_dir", tmp_path)
     assert trained.code == 0, trained.err
     assert "coreset: 102/102 patches" in log.read_text()
+    stated = "flange: the bank will have 102 of 512 patches (0 MB); choosing them takes about 0 s"
+    assert 0 <= trained.err.find(stated) < trained.err.find("fit flange")
     validated = call("val", *data, "--save_picture", "False")
     assert validated.lines[-2:] == trained.lines[-2:]
 

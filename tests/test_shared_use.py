@@ -11,7 +11,8 @@ from common.preprocessing import Preprocessing
 from inspection import Inspector
 from models import checkpoint
 from models.engine import Engine
-from models.factory import build_detector, load_detector, plan
+from models.factory import build_detector, plan
+from models.loading import load_detector
 from tests.conftest import call, fails
 
 CPU = Engine(device="cpu")

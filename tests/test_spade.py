@@ -1,5 +1,7 @@
 """SPADE against its paper's equations in float64."""
 
+import tracemalloc
+
 import numpy as np
 import paddle
 import pytest
@@ -195,6 +197,35 @@ def test_the_estimate_of_memory_covers_all_training_pictures():
     kept = sum(level.gallery.nbytes + level.norms.nbytes for level in head.levels)
     one, two = (SPADEHead.memory(SETTINGS, STAGES, n) for n in (1000, 2000))
     assert two - one == 1000 * 2 * (kept // 9 + head.pooled[0].nbytes)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_estimate_of_memory_for_a_stored_model_is_true(dtype):
+    stages = [(40, (28, 28)), (60, (14, 14)), (9, (7, 7))]
+    maps = drawn(stages, 60)
+    head = head_of(stages, maps)
+    tracemalloc.start()
+    arrays = {name: array.copy() for name, array in head.arrays(dtype).items()}
+    again = SPADEHead.from_arrays(arrays, SETTINGS, stages, 60)
+    del arrays
+    again.score([stage[:1] for stage in maps])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    estimated = SPADEHead.stored_memory(SETTINGS, stages, 60)
+    assert 0.4 * estimated < peak < estimated
+
+
+def test_bands_do_not_change_the_layers_scores(monkeypatch):
+    monkeypatch.setattr("models.heads.spade.layer.BAND_ELEMENTS", 64 * 10)
+    head, maps = head_of(STAGES, drawn(STAGES)), drawn(STAGES, 3, seed=2)
+    scores = head.layer()
+    assert scores.bands[-2:] == [(50, 60), (60, 64)]
+    outputs = scores([paddle.to_tensor(stage) for stage in maps])
+    same([output.numpy() for output in outputs], head.score(maps), 1e-4)
+    alone, maps = head_of(ALONE, drawn(ALONE)), drawn(ALONE, 3, seed=2)
+    monkeypatch.setattr("models.heads.spade.layer.BAND_ELEMENTS", 1)
+    outputs = alone.layer()([paddle.to_tensor(stage) for stage in maps])
+    same([output.numpy() for output in outputs], alone.score(maps), 1e-4)
 
 
 def test_too_many_training_pictures_are_refused_with_a_remedy(monkeypatch):

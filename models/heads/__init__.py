@@ -38,6 +38,18 @@ class Head(Protocol):
     def memory(settings, stages: Stages, pictures: int) -> int:
         """Largest number of bytes for learning and saving, without the features."""
 
+    @staticmethod
+    def stored_memory(settings, stages: Stages, pictures: int) -> int:
+        """Largest number of bytes for a model from a file, without the features, on a CPU: for its
+        arrays, `from_arrays`, `score` of one picture, and saving again.
+
+        No file with such arrays is larger, and `from_arrays` refuses arrays that need more.
+        """
+
+    # A head whose `finish` can take long may have a static method
+    # announcement(settings, stages: Stages, pictures: int) -> str | None: one line on what it
+    # will make, how long this takes here, and which settings make it faster; None if it is short.
+
     def update(self, maps: Maps) -> None:
         """Learn from one batch."""
 
@@ -68,7 +80,10 @@ class Head(Protocol):
         """The head from `arrays`, ready to score; KeyError or ValueError if they do not match."""
 
     def layer(self):
-        """A paddle Layer that computes `score` on tensors, or None if the method has none."""
+        """A paddle Layer that computes `score` on tensors, or None if the method has none.
+
+        Its tensors are on Paddle's current device. It must honour all settings, as `score` does.
+        """
 
 
 def stored(array: np.ndarray, dtype: str) -> np.ndarray:

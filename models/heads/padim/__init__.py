@@ -38,6 +38,11 @@ class PaDiMHead:
                 numbers += h * w * channels * coarser
         return 2 * 4 * numbers  # float32; saving needs a second copy
 
+    @staticmethod
+    def stored_memory(settings, stages: Stages, pictures: int) -> int:
+        """As much as learning: the arrays of the file, and the factors that they are copied to."""
+        return PaDiMHead.memory(settings, stages, pictures)
+
     @property
     def n(self) -> int:
         return self.gaussians[0].n

@@ -5,6 +5,7 @@ import numpy as np
 from common.errors import UsageError
 from models.heads import Maps, Stages, checked, stored
 from models.heads.patchcore.coreset import DIMS
+from models.heads.patchcore.duration import announced
 from models.heads.patchcore.learned import Learned
 from models.heads.patchcore.patches import Patches
 from models.heads.patchcore.search import Search
@@ -36,10 +37,22 @@ class PatchCoreHead:
         (h, w), dims = stages[0][1], sum(channels for channels, _ in stages)
         seen = pictures * h * w
         stored = Learned.most(seen, dims, settings.coreset_ratio)
-        entries = int(settings.coreset_ratio * seen) + 1
+        entries = Learned.kept(seen, settings.coreset_ratio)
         # Beside the patches: three copies of the projected ones while choosing; then of the bank
         # itself, the turned bank, two factors of the search, and a copy for saving.
         return 4 * (stored * (dims + 3 * (DIMS + 2)) + 5 * entries * (dims + 1))
+
+    @staticmethod
+    def stored_memory(settings, stages: Stages, pictures: int) -> int:
+        (h, w), dims = stages[0][1], sum(channels for channels, _ in stages)
+        entries = Learned.kept(pictures * h * w, settings.coreset_ratio)
+        # The bank as float32 and, at worst, as float16 beside it; with the numbers of the pictures.
+        return 4 * entries * (3 * dims // 2 + 2) + Search.memory(entries, dims)
+
+    @staticmethod
+    def announcement(settings, stages: Stages, pictures: int) -> str | None:
+        (h, w), dims = stages[0][1], sum(channels for channels, _ in stages)
+        return announced(pictures * h * w, dims, settings.coreset_ratio)
 
     def update(self, maps: Maps) -> None:
         self._require_open()
@@ -111,15 +124,21 @@ class PatchCoreHead:
         if not unit[0] > 0:
             raise ValueError(f"unit is {unit}, expected one number above 0")
         head.n, head.unit, head.learned = n, float(unit[0]), None
-        head.search = Search(bank.astype(np.float32), pictures, settings.search == "exact")
+        head.search = Search(
+            bank.astype(np.float32, copy=False), pictures, settings.search == "exact"
+        )
         return head
 
     def _require_shapes(self, bank: np.ndarray, pictures: np.ndarray, n: int) -> None:
         """ValueError if these are not arrays of a bank of `n` pictures."""
         dims, (h, w) = self.patches.dims, self.patches.grid
-        right = bank.ndim == 2 and bank.shape[1] == dims and 1 <= len(bank) <= n * h * w
+        # `stored_memory` counts no more entries.
+        most = Learned.kept(n * h * w, self.settings.coreset_ratio)
+        right = bank.ndim == 2 and bank.shape[1] == dims and 1 <= len(bank) <= most
         if not right or bank.dtype.kind != "f":
-            raise ValueError(f"bank is {bank.dtype} {bank.shape}, expected float [M,{dims}]")
+            raise ValueError(
+                f"bank is {bank.dtype} {bank.shape}, expected float [M,{dims}], M from 1 to {most}"
+            )
         if pictures.shape != (len(bank),) or pictures.dtype != np.int32:
             raise ValueError(
                 f"pictures is {pictures.dtype} {pictures.shape}, expected int32 [{len(bank)}]"
@@ -130,7 +149,7 @@ class PatchCoreHead:
     def layer(self):
         from models.heads.patchcore.layer import BankScores
 
-        return BankScores(self.patches, self.search.bank, NEIGHBOURS)
+        return BankScores(self.patches, self.search, NEIGHBOURS)
 
 
 def weighted(largest: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -65,16 +65,22 @@ def choices(points: np.ndarray, count: int, candidates: int = CANDIDATES) -> Ite
     of equally far ones that with the lowest index. Fewer than `count` if all others equal a chosen
     one. `points` float32 [n,d] from `whole`.
     """
-    squares = np.einsum("nd,nd->n", points, points)
-    # Products with (−2·c, 1, |c|²) are |x|² − 2·x·c + |c|², the squared distances.
-    ones = np.ones((len(points), 1), np.float32)
-    left = np.concatenate([points, squares[:, None], ones], axis=1)
-    nearest, done, new = np.full(len(points), np.inf, np.float32), 0, [int(squares.argmax())]
+    left = with_squares(points)
+    nearest, done, new = np.full(len(points), np.inf, np.float32), 0, [int(left[:, -2].argmax())]
     while new:
         yield new
-        _shorten(nearest, left, new)
+        shorten(nearest, left, new)
         done += len(new)
         new = _choose(nearest, left, min(candidates, len(points)), count - done)
+
+
+def with_squares(points: np.ndarray) -> np.ndarray:
+    """(x, |x|², 1) of each point x: float32 [n,d+2].
+
+    Products with (−2·c, 1, |c|²) are |x|² − 2·x·c + |c|², the squared distances.
+    """
+    squares = np.einsum("nd,nd->n", points, points)
+    return np.concatenate([points, squares[:, None], np.ones_like(squares)[:, None]], axis=1)
 
 
 def _choose(nearest: np.ndarray, left: np.ndarray, candidates: int, most: int) -> list[int]:
@@ -97,7 +103,7 @@ def _choose(nearest: np.ndarray, left: np.ndarray, candidates: int, most: int) -
     return chosen
 
 
-def _shorten(nearest: np.ndarray, left: np.ndarray, centres: list[int]) -> None:
+def shorten(nearest: np.ndarray, left: np.ndarray, centres: list[int]) -> None:
     """Set `nearest` to the squared distances from the nearest centre, with new `centres`."""
     right = [_right(left[centres[part]]) for part in pieces(len(centres), CENTRES)]
 

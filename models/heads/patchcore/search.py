@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.device import cpu_threads
 from models.parallel import each, pieces
 
 AXES = 64
@@ -52,13 +53,21 @@ class Search:
         self.mean = bank.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred = bank - self.mean
         _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+        del centred  # frees as much memory as the bank has
         self.axes = np.ascontiguousarray(axes[:, ::-1], np.float32)
         turned = self._turned(bank)
-        # Products with (query, 1) are (|x|² − 2·q·x)/2.
-        half = turned.squares[:, None] / 2
-        self.factors = [np.hstack([-x, half]) for x in (turned.short, turned.full)]
+        self.factors = [_factor(x, turned.squares) for x in (turned.short, turned.full)]
         self.largest = turned.squares.max()
         self.scratch = threading.local()  # arrays that each thread uses again
+
+    @staticmethod
+    def memory(entries: int, dims: int) -> int:
+        """Bytes of a search in so many entries beside the bank, at most, while it is made or used.
+
+        More, if most entries are equally near to a query.
+        """
+        turned = entries * (3 * (dims + 1) + 3 * AXES) + 10 * dims**2
+        return 4 * turned + cpu_threads() * QUERIES * entries * 5
 
     def nearest(
         self, queries: np.ndarray, without: np.ndarray | None = None
@@ -172,6 +181,14 @@ class Search:
             difference -= self.bank[entries[part]]
             np.einsum("nd,nd->n", difference, difference, out=found[part])
         return found
+
+
+def _factor(vectors: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """The rows whose products with (query, 1) are (|x|² − 2·q·x)/2."""
+    factor = np.empty((len(vectors), vectors.shape[1] + 1), np.float32)
+    np.negative(vectors, out=factor[:, :-1])
+    np.divide(squares, 2, out=factor[:, -1])
+    return factor
 
 
 def _with_one(vectors: np.ndarray) -> np.ndarray:

@@ -46,6 +46,11 @@ class SPADEHead:
         # float32; saving needs a second copy
         return 4 * (2 * pictures * kept + cpu_threads() * each + 4 * found)
 
+    @staticmethod
+    def stored_memory(settings, stages: Stages, pictures: int) -> int:
+        """As much as learning: validation saves the model again, with its thresholds."""
+        return SPADEHead.memory(settings, stages, pictures)
+
     def update(self, maps: Maps) -> None:
         self._require_learning()
         if len(maps[0]) == 0:

@@ -1,4 +1,4 @@
-"""The scores of SPADE as a Paddle layer, for a fused graph."""
+"""The scores of SPADE as a Paddle layer, for a fused graph and for a GPU."""
 
 import numpy as np
 import paddle
@@ -6,6 +6,9 @@ from paddle import nn
 
 from models.grids import covering
 from models.layers import constant
+
+# Distances of a picture's patches from those of one training picture, in memory at a time: 268 MB.
+BAND_ELEMENTS = 2**26
 
 
 class Scores(nn.Layer):
@@ -21,6 +24,9 @@ class Scores(nn.Layer):
         self.k, self.kappa = min(head.settings.gallery, head.n), head.settings.kappa
         self.found = min(self.kappa, self.k * head.levels[0].places)
         self.levels = [(level.stages, level.channels, level.grid) for level in head.levels]
+        places = head.levels[0].places
+        rows = max(1, BAND_ELEMENTS // places)
+        self.bands = [(start, min(start + rows, places)) for start in range(0, places, rows)]
         self.register_buffer("pooled", constant(head.pooled.astype(np.float32)))
         for i, level in enumerate(head.levels):
             # (g, |g|²), so that its product with (−2x, 1) is |x − g|² − |x|².
@@ -43,7 +49,7 @@ class Scores(nn.Layer):
         values, places, pictures = [], [], []
         for k in range(self.k):
             picture = chosen[:, k] + 0  # a copy: Paddle 2.6 reads other columns of a view
-            found, place = self._smallest(self._distances(factors, picture))
+            found, place = self._nearest(factors, picture)
             values.append(found)
             places.append(place)
             pictures.append(paddle.zeros_like(place) + picture.reshape([-1, 1, 1]))
@@ -65,10 +71,32 @@ class Scores(nn.Layer):
             found.append(centred.transpose([0, 2, 1]))
         return found
 
-    def _distances(self, factors, picture):
-        """|x − g|² − |x|² of all patches and those of one training picture each: [B,P,P]."""
+    def _nearest(self, factors, picture):
+        """`_smallest` of |x − g|² − |x|² of all patches and those of one training picture each."""
+        coarse, found, places = self._coarse(factors, picture), [], []
+        gallery = self.gallery0.index_select(picture, axis=0)
+        for i in range(len(self.bands)):
+            values, place = self._smallest(self._band(i, factors[0], gallery, coarse))
+            found.append(values)
+            places.append(place)
+        return paddle.concat(found, axis=1), paddle.concat(places, axis=1)
+
+    def _band(self, i: int, factor, gallery, coarse):
+        """|x − g|² − |x|² of the patches of a band: [B,rows,P]."""
+        above = None if coarse is None else self.parent1
+        if len(self.bands) > 1:
+            rows = paddle.arange(*self.bands[i])
+            factor = factor.index_select(rows, axis=1)
+            above = None if coarse is None else above.index_select(rows)
+        own = paddle.matmul(factor, gallery, transpose_y=True)
+        if coarse is None:
+            return own
+        return own + coarse.index_select(above, axis=1).index_select(self.parent1, axis=2)
+
+    def _coarse(self, factors, picture):
+        """The sum over all levels but the finest, [B,P',P']; None if there is one level."""
         distances = None
-        for i in range(len(self.levels) - 1, -1, -1):
+        for i in range(len(self.levels) - 1, 0, -1):
             gallery = getattr(self, f"gallery{i}").index_select(picture, axis=0)
             own = paddle.matmul(factors[i], gallery, transpose_y=True)
             if distances is not None:
