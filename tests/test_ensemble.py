@@ -112,6 +112,7 @@ def test_scripts_and_inspector_agree_and_leave_the_models_unchanged(demo, model,
     assert [one["path"] for one in metrics["model"]["members"]] == [str(model), str(other)]
     assert metrics["model"]["method"] == "padim + patchcore"
     assert metrics["promise"]["good"] == 4
+    assert "members.2.backbone" in (tmp_path / "flange" / "report.html").read_text()
     assert len(list((tmp_path / "flange" / "pictures").iterdir())) == 2
     pictures = demo / "flange" / "test" / "rust"
     told = rows("predict", "--picture_path", pictures, *models, "--no-save_picture", *NO_GRAPH)
