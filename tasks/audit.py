@@ -48,8 +48,9 @@ def audit(found: NormalPictures) -> list[Audited]:
 
 
 def forget(folder: Path) -> None:
-    """Delete what the audit of an earlier run wrote: it is not of the model that is there now."""
-    for name in (TABLE, SHEET):
+    """Delete what an earlier run wrote of its training pictures: it is not of the model that is
+    there now."""
+    for name in (TABLE, SHEET, "folds.json", "folds.png"):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -93,6 +93,8 @@ def test_the_table_and_the_warning_name_them(tmp_path, caplog):
     assert f"{beyond} of 66 training pictures are unlike the rest" in caplog.text
     assert r"new\nline.png, 060.png, " in caplog.text and f" and {beyond - 5} more." in caplog.text
     assert caplog.text.count("\n") == 1
+    for name in ("audit.png", "folds.json", "folds.png"):
+        (tmp_path / name).touch()
     forget(tmp_path)
     forget(tmp_path)
     assert not list(tmp_path.iterdir())
