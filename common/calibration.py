@@ -100,7 +100,8 @@ class NormalScores:
 class Normal:
     """Scores of good pictures that the model did not learn from, or as if it had not.
 
-    image, peak : image scores, and maxima of the anomaly maps
+    image, peak : image scores, and maxima of the anomaly maps (where maps take long, of fewer
+        pictures: those of `spread`)
     usual : a usual score of a good pixel
     source : LEFT_OUT for training pictures, HELD_OUT for others
     pictures_sha256 : of the names of the pictures in their order; models with the same one can be
@@ -117,8 +118,8 @@ class Normal:
         _finite(self, "usual")
         if self.source not in (LEFT_OUT, HELD_OUT):
             raise ValueError(f"source {self.source[:80]!r}: expected {LEFT_OUT!r} or {HELD_OUT!r}")
-        if self.image.pictures != self.peak.pictures:
-            raise ValueError("image and peak scores are of different numbers of pictures")
+        if self.image.pictures < self.peak.pictures:
+            raise ValueError("more peak scores than image scores")
         if len(self.pictures_sha256) != 64:
             raise ValueError("pictures_sha256: expected a SHA-256")
 
@@ -248,6 +249,12 @@ class Calibration:
             best = self.best_f1
             return Rule(best.image, best.peak, best.pixel, best.usual, origin, normal=self.normal)
         return Rule()
+
+
+def spread(n: int, few: int) -> list[int]:
+    """`few` of the indices 0 to n − 1, evenly spread: those of the pictures with peak scores, where
+    there are fewer of them than image scores."""
+    return list(range(n)) if few >= n else [i * (n - 1) // max(few - 1, 1) for i in range(few)]
 
 
 def ranks(n: int) -> Sequence[int]:

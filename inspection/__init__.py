@@ -6,8 +6,9 @@ for judgement in Inspector.open("output/bottle").inspect(["a.png", "b.png"]):
     print(judgement.source, judgement.score, judgement.verdict)
 """
 
+from inspection.fitting import Fitted, fit
 from inspection.inspector import Inspector
 from inspection.judgement import Judgement
 from inspection.regions import Region
 
-__all__ = ["Inspector", "Judgement", "Region"]
+__all__ = ["Fitted", "Inspector", "Judgement", "Region", "fit"]

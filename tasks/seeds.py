@@ -20,6 +20,7 @@ from evaluation.figures import Figures
 from evaluation.scale import scale_for
 from evaluation.seeds import Seeds, row_of
 from evaluation.testing import score_all
+from inspection.normal import NormalPictures
 from models import checkpoint
 from models.backbones import catalogue
 from models.backbones.shapes import expected_stages
@@ -28,7 +29,6 @@ from models.factory import SEED, Plan, build_detector
 from models.kept import KeptMaps
 from models.whole import ReducedMaps, whole_detector
 from tasks.audit import forget
-from tasks.calibration import NormalPictures
 from tasks.categories import each_category
 from tasks.results import Results, write_report
 from tasks.runs import loader_for, log_phases, unskipped

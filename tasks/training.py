@@ -3,7 +3,6 @@
 import logging
 import platform
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from common.calibration import Calibration
 from common.errors import UsageError, printable
 from common.files import writable_folder
 from common.logs import log_file
-from common.progress import progress
 from common.timing import phase
 from datasets.exclusion import excluded
 from datasets.loader import Loader
@@ -21,12 +19,15 @@ from datasets.samples import Category, Sample, check_masks, require_test, requir
 from datasets.transforms import BadPictureError, Transform, picture_size
 from evaluation.figures import Figures
 from evaluation.scale import scale_for
+from inspection.audit import audit
+from inspection.fitting import learn
+from inspection.normal import NormalPictures, held_out, left_out
 from models import checkpoint
 from models.detector import Detector
 from models.factory import Plan, announcement, build_detector, plan
 from models.kept import KeptMaps
-from tasks.audit import audit, draw, forget, write_audit
-from tasks.calibration import NormalPictures, held_out, held_out_samples, left_out
+from tasks.audit import draw, forget, write_audit
+from tasks.calibration import held_out_samples
 from tasks.categories import each_category
 from tasks.folds import check_folds, require_folds
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
@@ -152,20 +153,10 @@ def _fit(
         detector = build_detector(prepared.planned, training.engine, prepared.roi)
     log_settings(training.described)
     logger.info("%s", detector.record.weights_line())
-    name = prepared.planned.category
-    batches = progress(loader, len(loader), f"fit {name}", size=lambda batch: len(batch.samples))
-    samples: list[Sample] = []
-
-    def images() -> Iterator[np.ndarray]:
-        for batch in batches:
-            samples.extend(batch.samples)
-            yield batch.images
-
     try:
-        detector.fit(images(), kept)
+        return detector, learn(detector, loader, kept)
     except UsageError as error:
-        raise UsageError(f"{training.data.where(name)}: {error}") from error
-    return detector, samples
+        raise UsageError(f"{training.data.where(prepared.planned.category)}: {error}") from error
 
 
 def calibrate(

@@ -9,11 +9,12 @@ import pytest
 from common.errors import UsageError
 from datasets.exclusion import excluded
 from datasets.samples import Sample
+from inspection.audit import audit
+from inspection.normal import SHOWN, NormalPictures, left_out
 from models.detector import Scores
 from models.kept import KeptMaps
 from models.methods import METHODS
-from tasks.audit import audit, forget, write_audit
-from tasks.calibration import SHOWN, NormalPictures, left_out
+from tasks.audit import forget, write_audit
 from tests.test_promise import Again, detector_of, pictures
 
 
@@ -39,7 +40,7 @@ def test_a_planted_defective_picture_is_first(method, tmp_path):
         detector.fit(drawn, kept)
         found = left_out(detector, kept, samples, Again([], []))
     rows = audit(found)
-    assert (rows[0].index, rows[0].path, rows[0].beyond) == (17, Path("017.png"), True)
+    assert (rows[0].index, rows[0].source, rows[0].beyond) == (17, Path("017.png"), True)
     assert rows[0].p_value < 1e-3
     assert sum(row.beyond for row in rows) < 10
 
@@ -102,7 +103,7 @@ def test_the_table_and_the_warning_name_them(tmp_path, caplog):
 
 def test_scores_that_are_not_finite_promise_nothing(caplog):
     assert found_of([1.0, 2.0, np.inf]).normal() is None
-    assert "without 1 of the 3 training pictures there is nothing to compare" in caplog.text
+    assert "without some of the 3 training pictures there is nothing" in caplog.text
     assert found_of([1.0, 2.0, 3.0]).normal().pictures == 3
 
 

@@ -208,7 +208,7 @@ def test_what_a_model_keeps_comes_back_from_its_record(n):
         (lambda: NormalScores(tuple(range(1000, 0, -1)), 1001), "expected ascending"),
         (lambda: replace(normal(), usual=math.nan), "usual nan"),
         (lambda: replace(normal(), source="elsewhere"), "source 'elsewhere'"),
-        (lambda: replace(normal(), image=NormalScores.of([1.0, 2.0])), "different numbers"),
+        (lambda: replace(normal(), image=NormalScores.of([1.0, 2.0])), "more peak scores"),
         (lambda: replace(normal(), pictures_sha256="abc"), "expected a SHA-256"),
         (lambda: Calibration().rule(origin="best"), "expected fpr or f1"),
         (lambda: replace(BEST, peak=math.inf), "peak inf"),
