@@ -20,6 +20,7 @@ OURS = (
     "evaluation",
     "inspection",
     "models",
+    "page",
     "tasks",
 )
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from common.errors import UsageError, WorkError
 from common.files import whole_file
+from common.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +211,8 @@ def draw_all(folder: Path, category: str, pictures: list[Picture], settings: Set
             image.save(folder / path, compress_level=1)
 
     with ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(save, pictures):
+        drawn = pool.map(save, pictures)
+        for _ in progress(drawn, len(pictures), f"draw {category}", size=lambda _: 1):
             pass
 
 

@@ -31,16 +31,20 @@ COLORS = _turbo()  # uint8 [256,3], from low to high
 _OPACITY = np.linspace(*OPACITY, 256, dtype=np.float32)[:, None]
 
 
-def overlay(picture: np.ndarray, anomaly_map: np.ndarray, scale: Scale) -> np.ndarray:
+def overlay(
+    picture: np.ndarray, anomaly_map: np.ndarray, scale: Scale, strength: float = 1.0
+) -> np.ndarray:
     """The heat map over the picture in grey, so that only the heat map has colour.
 
-    `picture` uint8 [H,W,3], `anomaly_map` float32 [H,W]; returns uint8 [H,W,3].
+    `picture` uint8 [H,W,3], `anomaly_map` float32 [H,W]; returns uint8 [H,W,3]. `strength`: factor
+    of the heat map's opacity, 0 for the picture alone; opacities above 1 count as 1.
     """
     level = (anomaly_map - scale.low) * (255 / _span(scale))
     level = level.clip(0, 255).astype(np.uint8)
     gray = picture.mean(axis=2, dtype=np.float32)
-    shares = (COLORS * _OPACITY)[level]
-    return (shares + ((1 - _OPACITY)[level] * gray[..., None])).astype(np.uint8)
+    opacity = np.minimum(strength * _OPACITY, 1)
+    shares = (COLORS * opacity)[level]
+    return (shares + ((1 - opacity)[level] * gray[..., None])).astype(np.uint8)
 
 
 def color_bar(scale: Scale, height: int) -> Image.Image:

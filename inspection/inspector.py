@@ -175,6 +175,24 @@ class Inspector:
         _ = self.detector
         return self
 
+    def again(self, judgement: Judgement) -> Judgement:
+        """`judgement` by the present rule; the network does not run again."""
+        return replace(judgement, rule=self.rule, scale=scale_for(self.rule, self.record.unit))
+
+    def save(self, path: str | Path) -> None:
+        """Write the model of a checkpoint, or one just fitted, as a checkpoint."""
+        checkpoint.save(Path(path), self.detector.arrays(), self.record)
+
+    def export(self, folder: str | Path, **settings) -> list[Path]:
+        """Write the files for deployment of a checkpoint's model, or one just fitted, to `folder`.
+
+        `settings` of models.export.export. Returns the paths; WorkError if a graph is wrong.
+        """
+        detector = self.detector
+        from models.export import export  # imports Paddle
+
+        return export(detector, Path(folder), **settings)
+
     def inspect(
         self,
         pictures: Iterable[Source],

@@ -1,6 +1,6 @@
 """The judgement of one picture."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -71,6 +71,10 @@ class Judgement:
         cut = self.scale.cut(self.map) if self.verdict == "defective" else np.inf
         crop = self.transform.preprocessing.box(self.size)
         return original_mask(self.map, cut, crop, self.size, self.min_area)
+
+    def light(self) -> "Judgement":
+        """Without `image` and `picture`, which take three quarters of the memory."""
+        return replace(self, image=np.zeros((3, 0, 0), np.float32))
 
     @property
     def picture(self) -> np.ndarray:
