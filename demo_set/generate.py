@@ -12,6 +12,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -210,8 +211,8 @@ def draw_all(folder: Path, category: str, pictures: list[Picture], settings: Set
             # Noise hardly compresses: a higher level takes longer and saves nothing.
             image.save(folder / path, compress_level=1)
 
-    with ThreadPoolExecutor(2) as pool:
-        drawn = pool.map(save, pictures)
+    # Closing the results cancels what is not drawn yet, so that the pool ends at once.
+    with ThreadPoolExecutor(2) as pool, closing(pool.map(save, pictures)) as drawn:
         for _ in progress(drawn, len(pictures), f"draw {category}", size=lambda _: 1):
             pass
 

@@ -51,7 +51,7 @@ def write_figures(
     with whole_file(folder / "metrics.json") as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     with whole_file(folder / "scores.csv") as temporary:
-        _write_scores(temporary, tested, rule)
+        write_scores(temporary, tested, rule)
     with phase("curves"):
         _draw_curves(folder, category, tested, figures, rule.threshold)
 
@@ -90,7 +90,8 @@ def _draw_curves(
     draw_histogram(scores, defective, threshold, folder / "histogram.png", category)
 
 
-def _write_scores(target: Path, tested: Sequence[ScoredPicture], rule: Rule) -> None:
+def write_scores(target: Path, tested: Sequence[ScoredPicture], rule: Rule) -> None:
+    """Write the table scores.csv: path, kind, score, p-value, normalised score and verdict."""
     with target.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "kind", "score", "p_value", "normalised", "verdict"])

@@ -1,13 +1,16 @@
 """Pictures that are there already: the demo set, and category folders below allowed roots."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from common.errors import UsageError
 from datasets.mvtec import find_categories, open_category
 from datasets.samples import Category
-from demo_set.generate import CATEGORIES, USUAL, generate
+from demo_set.generate import CATEGORIES, DEFAULTS, USUAL, Picture, draw, generate
 
 DEMO = tuple(CATEGORIES)
 
@@ -20,6 +23,12 @@ def demo_category(name: str, folder: Path) -> Category:
     root = folder / ("data" if name in USUAL else "loose")
     generate(root, categories=[name])
     return open_category(root, name)
+
+
+@functools.cache
+def demo_picture(name: str) -> np.ndarray:
+    """The first training picture of a demo category, uint8 [H,W,3], before the set is drawn."""
+    return np.asarray(draw(name, Picture("train", None, 0), DEFAULTS)[0])
 
 
 def folders_below(roots: Sequence[Path]) -> dict[str, tuple[Path, str]]:

@@ -158,10 +158,10 @@ def require(category: Category) -> None:
         raise UsageError(f"{len(category.test)} pictures to test; at most {MOST_TEST} are allowed")
 
 
-def jpeg(picture: np.ndarray) -> bytes:
-    """A thumbnail of a picture uint8 [H,W,3]."""
+def jpeg(picture: np.ndarray, side: int = THUMBNAIL) -> bytes:
+    """A picture uint8 [H,W,3] as JPEG, its longer side at most `side` pixels."""
     image, file = Image.fromarray(picture), io.BytesIO()
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.thumbnail((side, side))
     image.save(file, "JPEG", quality=QUALITY)
     return file.getvalue()
 

@@ -71,10 +71,12 @@ class Session:
             return t("cancelled")
         if not isinstance(error, UsageError | WorkError):
             return t("unexpected")
-        said = printable(error).replace(f"{self.root}/", "")
         setting = getattr(error, "setting", None)
-        said = said if setting is None else f"{setting}: {said}"
-        return shortened(said, MOST_MESSAGE)
+        return self.hidden(error if setting is None else f"{setting}: {error}")
+
+    def hidden(self, message: object) -> str:
+        """A message of the library for the page: one line, without folders of the session."""
+        return shortened(printable(message).replace(f"{self.root}/", ""), MOST_MESSAGE)
 
 
 def current() -> Session:

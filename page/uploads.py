@@ -13,7 +13,7 @@ from datasets.transforms import SUFFIXES
 from page.archives import pictures_of
 from page.limits import MOST_FILE, MOST_PICTURE, MOST_TOTAL
 
-UNKNOWN = "?"  # the kind of a picture without a label
+UNKNOWN = "unlabelled"  # the kind of a picture without a label
 DEFAULT = "custom"  # name of a category
 TRAIN, TEST, MASKS = "train", "test", "ground_truth"
 NAME_LENGTH = 80
@@ -45,7 +45,7 @@ def category_of(train: Iterable[Upload], test: Iterable[Upload], folder: Path) -
                 _write(folder.joinpath(*parts), content)
     folder.mkdir(parents=True, exist_ok=True)
     known = open_category(folder.parent, folder.name)
-    unknown = [Sample(path) for path in _pictures(folder / "unknown")]
+    unknown = [Sample(path) for path in _pictures(folder / UNKNOWN)]
     return Category(name, known.train, known.test + [Sample(s.path, UNKNOWN) for s in unknown])
 
 
@@ -73,7 +73,7 @@ def _placed(upload: Upload, role: str) -> Iterator[tuple[tuple[str, ...], bytes,
 def _folders(role: str, kind: tuple[str, ...]) -> tuple[str, ...]:
     if role == TRAIN:
         return TRAIN, GOOD
-    return (TEST, *kind) if kind else ("unknown",)
+    return (TEST, *kind) if kind else (UNKNOWN,)
 
 
 def _shared(names: list[tuple[str, ...]]) -> tuple[int, bool]:
