@@ -79,4 +79,6 @@ class Judgement:
     @property
     def picture(self) -> np.ndarray:
         """The crop that was judged, uint8 RGB [H,W,3]."""
+        if self.image.size == 0:
+            raise ValueError("this judgement is light: it has no picture")
         return self.transform.denormalize(self.image[None])[0]

@@ -50,6 +50,7 @@ def export(
     together; WorkError if they differ. `sample`: good sample pictures, normalised float32
     [B,3,H,W]; if given, the graph is quantised to int8.
     """
+    paddle.disable_static()  # see models.backbones.network
     paddle.set_device("cpu")
     if onnx:
         importlib.import_module("paddle2onnx")  # if it is not installed, fail before the work

@@ -9,7 +9,7 @@ from PIL import Image
 
 from datasets.transforms import read_picture
 from evaluation import canvas
-from evaluation.heat import overlay
+from evaluation.heat import OPACITY, overlay
 from evaluation.pictures import OUTLINE
 from page.learning import Model, Tested, with_range
 from page.limits import MOST_PIXELS
@@ -67,7 +67,7 @@ def _headline(one: Tested) -> None:
 def _heat(one: Tested, picture: np.ndarray, key: str) -> None:
     found, scale = one.judgement, one.judgement.scale
     place = st.empty()
-    strength = st.slider(t("opacity"), 0.0, 1.5, 1.0, 0.05, key=f"{key}_opacity")
+    opacity = st.slider(t("opacity"), 0.0, 1.0, OPACITY[1], 0.05, key=f"{key}_opacity")
     highest = max(float(found.map.max()), scale.high) * 1.1
     low, high = st.slider(
         t("colors"), 0.0, highest, (max(scale.low, 0.0), scale.high), key=f"{key}_colors"
@@ -76,7 +76,7 @@ def _heat(one: Tested, picture: np.ndarray, key: str) -> None:
     crop = Image.fromarray(picture).crop(box)
     crop.thumbnail((HEAT_SIDE, HEAT_SIDE))
     values = canvas.resized_map(found.map, *crop.size)
-    shown = overlay(np.asarray(crop), values, with_range(scale, low, high), strength)
+    shown = overlay(np.asarray(crop), values, with_range(scale, low, high), opacity / OPACITY[1])
     place.image(shown, caption=t("heat_caption"), width="stretch")
 
 

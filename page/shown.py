@@ -45,10 +45,11 @@ def _threshold(model: Model) -> None:
         model.judged_at(rate)
         current().prepared.clear()
     rule = model.inspector.rule
-    said = t("promise", rate=percent(rate), threshold=f"{rule.threshold:.4g}", n=normal.pictures)
+    said = {"rate": percent(rate), "threshold": f"{rule.threshold:.4g}", "n": normal.pictures}
     if rule.extrapolated:
-        st.warning(t("extrapolated", n=normal.pictures, least=f"{100 * normal.smallest_fpr:.2g} %"))
-    st.caption(said)
+        st.warning(t("extrapolated", **said, least=f"{100 * normal.smallest_fpr:.2g} %"))
+    else:
+        st.caption(t("promise", **said))
 
 
 def _threshold_by_hand(model: Model) -> None:

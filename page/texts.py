@@ -127,8 +127,10 @@ TEXTS = {
         "与之相似的良品中最多有 {rate} 达到此得分。",
     ),
     "extrapolated": (
-        "Extrapolated: {n} good pictures can promise a rate of {least} at best.",
-        "外推值：{n} 张良品图片最多只能保证 {least} 的误报率。",
+        "Score {threshold} or higher is defective. This threshold for {rate} is extrapolated: {n} "
+        "good pictures can promise a rate of {least} at best.",
+        "得分达到 {threshold} 即判为缺陷。{rate} 的阈值为外推值："
+        "{n} 张良品图片最多只能保证 {least} 的误报率。",
     ),
     "no_normal": (
         "This model has no scores of good pictures, so it promises no false-alarm rate. Choose a "

@@ -1,5 +1,7 @@
 """`inspection.fit`: the same model as train.py, without folders and options."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from common.errors import UsageError
 from common.preprocessing import Preprocessing
 from common.progress import watched
 from inspection import Inspector, fit
+from models.deployed import ExportedFiles
 from models.engine import Engine
 from tests.conftest import call
 
@@ -76,6 +79,41 @@ def test_work_can_be_watched_and_ended(pictures):
     with watched(watcher), pytest.raises(CancelledError):
         fit(pictures, **SMALL)
     assert seen == [("fit", 4, 8), ("fit", 8, 8), ("leave", 4, 8)]
+
+
+def test_threads_fit_save_and_export(pictures, fitted, tmp_path):
+    def fit_and_export() -> float:
+        inspector = fit(pictures, **SMALL).inspector()
+        inspector.save(tmp_path / "best.pdparams")
+        inspector.export(tmp_path)
+        return next(iter(inspector.inspect(pictures))).score
+
+    with ThreadPoolExecutor(1) as pool:  # a thread that did not import Paddle
+        score = pool.submit(fit_and_export).result()
+    files = ExportedFiles.within(tmp_path)
+    for inspector in (
+        Inspector.open(tmp_path / "best.pdparams", Engine(device="cpu")),
+        Inspector.open_exported(files, Engine(device="cpu")),
+    ):
+        (judgement,) = inspector.inspect(pictures[:1])
+        assert judgement.score == pytest.approx(score, rel=1e-4)
+
+
+def test_a_judgement_follows_another_rule(pictures, fitted):
+    inspector = fitted.inspector(fpr=0.5)
+    before = list(inspector.inspect(pictures))
+    inspector.rule = fitted.detector.record.calibration.rule(0.01)
+    again = [inspector.again(judgement.light()) for judgement in before]
+    anew = list(inspector.inspect(pictures))
+    assert [one.verdict for one in before] != [one.verdict for one in anew]
+    for ours, right in zip(again, anew, strict=True):
+        assert (ours.score, ours.verdict, ours.regions) == (
+            right.score,
+            right.verdict,
+            right.regions,
+        )
+    with pytest.raises(ValueError, match="light"):
+        _ = again[0].picture
 
 
 def test_too_few_pictures_are_refused(pictures):

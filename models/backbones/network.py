@@ -84,6 +84,8 @@ class _Nothing(nn.initializer.Initializer):
 @contextmanager
 def _initially(initializer: nn.initializer.Initializer):
     """Use `initializer` for layers built inside this block: random values would cost time."""
+    # Of each thread: all but the one that imported Paddle begin in static mode.
+    paddle.disable_static()
     nn.initializer.set_global_initializer(initializer)
     try:
         yield
