@@ -8,7 +8,7 @@ from evaluation.metrics import Ranking
 from page.learning import Model
 from page.session import t
 
-BINS, HEIGHT, POINTS = 40, 260, 300
+BINS, HEIGHT, POINTS = 40, 300, 300
 
 
 def histogram(model: Model) -> None:

@@ -16,6 +16,7 @@ from page.start import start
 from page.texts import LANGUAGES
 
 TITLE = "PaDiM-Paddle"
+CHOSEN = {"source", "demo", "folder", "method", "backbone", "first_fpr", "roi", "show", "heat"}
 # Streamlit's own margins leave little room on a telephone.
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 3.2rem; padding-bottom: 3rem; max-width: 1200px; }
@@ -28,6 +29,7 @@ def show(options: Options) -> None:
     st.set_page_config(page_title=TITLE, page_icon=_icon(), layout="wide")
     st.html(STYLE)
     session = current()
+    _remember()
     session.finish()
     _head()
     if session.work is not None:
@@ -36,6 +38,13 @@ def show(options: Options) -> None:
     if session.message:
         st.error(session.message)
     _section(session, options)
+
+
+def _remember() -> None:
+    """Keep what was chosen in sections that are not shown now; Streamlit would forget it."""
+    for key in st.session_state:
+        if key in CHOSEN or key.startswith("set_"):
+            st.session_state[key] = st.session_state[key]
 
 
 @st.cache_resource

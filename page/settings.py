@@ -46,7 +46,7 @@ def _settings(method: str) -> dict[str, Any]:
     """Of the method; those that the visitor did not change are left out."""
     found, columns = {}, st.columns(3)
     for i, setting in enumerate(dataclasses.fields(METHODS[method].settings)):
-        about, key = setting.metadata, f"{method}_{setting.name}"
+        about, key = setting.metadata, f"set_{method}_{setting.name}"
         with columns[i % 3]:
             if about["choices"]:
                 choices = list(about["choices"])
@@ -69,35 +69,38 @@ def _number(name: str, default, kind: type, help: str, key: str):
 
 
 def _sizes(usual: Choice) -> dict[str, Any]:
-    columns = st.columns(3)
+    columns, size = st.columns(3), {"key": "set_img_size", "help": t("img_size_help")}
     return {
-        "resize": columns[0].text_input("resize", usual.resize, help=t("resize_help")),
-        "img_size": columns[1].text_input("img_size", usual.img_size, help=t("img_size_help")),
-        "layers": columns[2].text_input("layers", "", placeholder=t("default")),
+        "resize": columns[0].text_input(
+            "resize", usual.resize, help=t("resize_help"), key="set_resize"
+        ),
+        "img_size": columns[1].text_input("img_size", usual.img_size, **size),
+        "layers": columns[2].text_input("layers", "", placeholder=t("default"), key="set_layers"),
     }
 
 
 def _features() -> dict[str, Any]:
-    columns = st.columns(4)
-    empty = {"value": None, "step": 1, "placeholder": t("default")}
-    return {
-        "dims": columns[0].number_input("dims", min_value=1, **empty),
-        "reduction": columns[1].selectbox("reduction", REDUCTIONS, None, placeholder=t("default")),
-        "seed": columns[2].number_input("seed", min_value=0, **empty),
-        "patch_size": columns[3].selectbox(
-            "patch_size", PATCH_SIZES, None, placeholder=t("default")
-        ),
-    }
+    """Numbers and choices that are empty for the default."""
+    columns, empty = st.columns(4), {"placeholder": t("default")}
+    found = {}
+    for column, name, least in ((0, "dims", 1), (2, "seed", 0)):
+        found[name] = columns[column].number_input(
+            name, least, value=None, step=1, key=f"set_{name}", **empty
+        )
+    for column, name, known in ((1, "reduction", REDUCTIONS), (3, "patch_size", PATCH_SIZES)):
+        found[name] = columns[column].selectbox(name, known, None, key=f"set_{name}", **empty)
+    return found
 
 
 def _rest(usual: Choice) -> dict[str, Any]:
     columns = st.columns(3)
+    area = {"help": t("min_area_help"), "key": "set_min_area"}
     return {
         "pretrained_backbone": columns[0].selectbox(
-            "pretrained_backbone", WEIGHTS, help=t("weights_help")
+            "pretrained_backbone", WEIGHTS, help=t("weights_help"), key="set_weights"
         ),
-        "batch_size": columns[1].number_input("batch_size", 1, 256, usual.batch_size),
-        "min_area": columns[2].number_input(
-            "min_area", 0, 10**6, usual.min_area, help=t("min_area_help")
+        "batch_size": columns[1].number_input(
+            "batch_size", 1, 256, usual.batch_size, key="set_batch_size"
         ),
+        "min_area": columns[2].number_input("min_area", 0, 10**6, usual.min_area, **area),
     }

@@ -102,9 +102,10 @@ def _uploaded(options: Options) -> tuple[Callable | None, Callable | None]:
     left, right = st.columns(2)
     good = left.file_uploader(t("upload_train"), PICTURES, True, key="good")
     test = right.file_uploader(t("upload_test"), PICTURES, True, key="test")
-    if not good:
+    category = stored(good, test) if good else st.session_state.get("uploaded")
+    if category is None:
         return None, None
-    category = stored(good, test)
+    st.session_state["uploaded"] = category  # its fields are empty when the section comes back
     st.caption(t("counts", train=len(category.train), test=len(category.test)))
     require(category)
     return lambda: category, lambda: category.train[0].path

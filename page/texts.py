@@ -197,7 +197,7 @@ TEXTS = {
     "leave_out": ("Leave out", "排除"),
     "take_back": ("Take back", "恢复"),
     "mark_out": ("will be left out", "将被排除"),
-    "learn_without": ("Learn again, {n} pictures left out", "排除 {n} 张后重新训练"),
+    "learn_without": ("Learn again (left out: {n})", "重新训练（排除 {n} 张）"),
     "left_out": ("Left out of this model", "未参与此模型的图片"),
     "come_back": ("learn from it again", "重新用于训练"),
     "stay_out": ("stays out", "保持排除"),
