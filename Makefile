@@ -17,7 +17,7 @@ TIPC = PYTHON=$(abspath $(BIN)/python) bash test_tipc
 CONFIGS = test_tipc/configs/PaDiM
 MODE ?= lite_train_lite_infer
 
-.PHONY: demo check lint test test-paddle26 tipc bench peers format clean
+.PHONY: demo app check lint test test-paddle26 tipc bench peers format clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m demo_set --save_path $(DEMO)/data
@@ -32,6 +32,11 @@ demo: $(VENV)/installed
 	@echo
 	@echo "Look at the prediction:        $(DEMO)/prediction.png"
 	@echo "and at the validation sheets:  $(DEMO)/output/*/pictures/"
+
+# The page. `make app APP="--server.address 0.0.0.0 -- --data_root data"` has options of Streamlit
+# and, behind the --, of app.py.
+app: $(VENV)/installed-app
+	$(BIN)/streamlit run app.py $(APP)
 
 # What a developer runs often: the static checks, and the tests that take little time.
 check: lint
@@ -91,7 +96,11 @@ $(VENV)/installed: requirements.txt | $(BIN)/python
 	$(BIN)/$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt requirements.txt | $(BIN)/python
+$(VENV)/installed-app: requirements-app.txt requirements.txt | $(BIN)/python
+	$(BIN)/$(PIP) -r requirements-app.txt
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt requirements-app.txt requirements.txt | $(BIN)/python
 	$(BIN)/$(PIP) -r requirements-dev.txt
 	@touch $@
 

@@ -1,9 +1,13 @@
 """Prepares the process before Paddle is imported."""
 
+import importlib
 import os
 import tempfile
+import threading
 import warnings
 from functools import cache
+
+from common.signals import kept_handlers
 
 
 @cache
@@ -16,6 +20,10 @@ def prepare() -> None:
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
     substitute_home()
+    if threading.current_thread() is not threading.main_thread():
+        # Paddle replaces the handler of SIGTERM: a server with threads could not end as it should.
+        with kept_handlers():
+            importlib.import_module("paddle")
 
 
 def substitute_home() -> str | None:

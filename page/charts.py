@@ -9,6 +9,7 @@ from page.learning import Model
 from page.session import t
 
 BINS, HEIGHT, POINTS = 40, 300, 300
+COLORS = [DEFECTIVE, GOOD]  # of the first and the second curve, as in roc.png
 
 
 def histogram(model: Model) -> None:
@@ -98,7 +99,7 @@ def _lines(levels: dict[str, Ranking], x: str, y: str) -> list[dict]:
 def _curve(title: str, x: str, y: str, rows: list[dict]) -> None:
     import altair as alt
 
-    scale = alt.Scale(domain=[0, 1])
+    scale, names = alt.Scale(domain=[0, 1]), list(dict.fromkeys(row["level"] for row in rows))
     chart = (
         alt.Chart(alt.Data(values=rows), title=title)
         .mark_line()
@@ -108,7 +109,9 @@ def _curve(title: str, x: str, y: str, rows: list[dict]) -> None:
             order="order:Q",
             color=alt.Color(
                 "level:N",
-                scale=alt.Scale(range=[DEFECTIVE, GOOD]),
+                scale=alt.Scale(
+                    domain=list(dict.fromkeys(row["level"] for row in rows)), range=COLORS
+                ),
                 legend=alt.Legend(title=None, orient="bottom"),
             ),
         )

@@ -28,7 +28,7 @@ class Session:
     """
 
     folder: tempfile.TemporaryDirectory = field(
-        default_factory=lambda: tempfile.TemporaryDirectory(prefix="padim-page-")
+        default_factory=lambda: tempfile.TemporaryDirectory(prefix="visitor-")
     )
     model: Model | None = None
     work: Work | None = None
@@ -81,9 +81,9 @@ class Session:
 
 def current() -> Session:
     """The session of the visitor whose page is being made."""
-    if "padim" not in st.session_state:
-        st.session_state["padim"] = Session()
-    return st.session_state["padim"]
+    if "visitor" not in st.session_state:
+        st.session_state["visitor"] = Session()
+    return st.session_state["visitor"]
 
 
 def language() -> str:

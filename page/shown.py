@@ -84,8 +84,9 @@ def _summary(model: Model) -> None:
             boxes.append((t("false_alarms"), _of(good)))
         if defective.total:
             boxes.append((t("found"), _of(defective)))
-    for column, (name, value) in zip(st.columns(len(boxes)), boxes, strict=True):
-        column.metric(name, value)
+    row = st.container(horizontal=True)
+    for name, value in boxes:
+        row.metric(name, value, width=150)
     for message in model.skipped[:5]:
         st.warning(t("skipped", message=current().hidden(message)))
 
