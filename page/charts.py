@@ -8,7 +8,8 @@ from evaluation.metrics import Ranking
 from page.learning import Model
 from page.session import t
 
-BINS, HEIGHT, POINTS = 40, 300, 300
+BINS, POINTS = 40, 300
+HEIGHT, CURVE = 300, 380  # pixels of a chart, with its axes and legend
 COLORS = [DEFECTIVE, GOOD]  # of the first and the second curve, as in roc.png
 
 
@@ -109,12 +110,10 @@ def _curve(title: str, x: str, y: str, rows: list[dict]) -> None:
             order="order:Q",
             color=alt.Color(
                 "level:N",
-                scale=alt.Scale(
-                    domain=list(dict.fromkeys(row["level"] for row in rows)), range=COLORS
-                ),
+                scale=alt.Scale(domain=names, range=COLORS),
                 legend=alt.Legend(title=None, orient="bottom"),
             ),
         )
-        .properties(height=HEIGHT)
+        .properties(height=CURVE)
     )
     st.altair_chart(chart, width="stretch")

@@ -16,7 +16,10 @@ from page.start import start
 from page.texts import LANGUAGES
 
 TITLE = "PaDiM-Paddle"
-CHOSEN = {"source", "demo", "folder", "method", "backbone", "first_fpr", "roi", "show", "heat"}
+CHOSEN = {
+    *("section", "source", "demo", "folder", "method", "backbone", "first_fpr", "roi"),
+    *("show", "heat"),
+}
 # Streamlit's own margins leave little room on a telephone.
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 3.2rem; padding-bottom: 3rem; max-width: 1200px; }
