@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from common.errors import UsageError, WorkError, printable, shortened
+from page.ends import close_at_the_end
 from page.learning import Model
 from page.texts import LANGUAGES, text
 from page.work import CancelledError, Work
@@ -39,6 +40,14 @@ class Session:
     opened: int | None = None
     section: str | None = None
     prepared: dict[str, Path] = field(default_factory=dict)
+    closed: bool = False
+
+    def close(self) -> None:
+        """Delete what the visitor uploaded, cancel work, and forget the model."""
+        self.closed, self.model = True, None
+        if self.work is not None:
+            self.work.cancel()
+        self.folder.cleanup()
 
     @property
     def root(self) -> Path:
@@ -81,8 +90,10 @@ class Session:
 
 def current() -> Session:
     """The session of the visitor whose page is being made."""
-    if "visitor" not in st.session_state:
+    found = st.session_state.get("visitor")
+    if found is None or found.closed:
         st.session_state["visitor"] = Session()
+        close_at_the_end(st.session_state["visitor"])
     return st.session_state["visitor"]
 
 
