@@ -167,10 +167,9 @@ def test_a_planted_defect_is_found_where_it_is(size, options, tmp_path):
         with Image.open(row["mask"]) as image:
             assert image.size == size
             mask = np.asarray(image.convert("L")) > 0
-        assert mask[box[1] : box[3], box[0] : box[2]].all()
-        assert mask.mean() < 0.5
-        left, top, right, bottom = row["regions"][0]["box"]
-        assert left <= box[0] < box[2] <= right and top <= box[1] < box[3] <= bottom
+        assert mask[box[1] : box[3], box[0] : box[2]].mean() > 0.8
+        assert mask.mean() < 0.2
+        assert overlap(row["regions"][0]["box"], box) > 0.15
         # The network sees around a defect, so that its region is larger; its middle is strongest.
         # It may be off by half a position of the coarsest map, which has a stride of 16 pixels.
         scores = np.load(row["map"])
