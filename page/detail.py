@@ -15,6 +15,7 @@ from page.learning import Model, Tested, with_range
 from page.limits import MOST_PIXELS
 from page.session import current, t
 
+QUALITY = 92  # of JPEG
 HEAT_SIDE = 900  # pixels of the longer side of the heat map shown
 PER_PIXEL = 500  # the outline is one pixel thick for so many pixels of the longer side
 
@@ -35,18 +36,38 @@ def detail(model: Model, index: int) -> None:
 
 def show_one(one: Tested, key: str) -> None:
     """Verdict, outline, heat map and regions of a judged picture."""
-    found = one.judgement
     _headline(one)
-    picture = np.asarray(read_picture(one.sample.path, MOST_PIXELS))
+    outline, crop = _drawn(one)
     left, right = st.columns(2)
     with left:
-        outline = outlined(picture, found.mask)
         st.image(outline, caption=t("outline"), width="stretch")
         name = f"{Path(one.name).stem}_outline.png"
-        st.download_button(t("save_outline"), _png(outline), name, "image/png", key=f"{key}_save")
+        # The file is made when the button is pressed.
+        st.download_button(
+            t("save_outline"), lambda: _png(one), name, "image/png", key=f"{key}_save"
+        )
     with right:
-        _heat(one, picture, key)
+        _heat(one, crop, key)
     _regions(one)
+
+
+def _drawn(one: Tested) -> tuple[bytes, Image.Image]:
+    """The outline at full resolution as JPEG, and the crop under the heat map.
+
+    Those of the last picture are kept: the sliders make the page again, but not these.
+    """
+    found = one.judgement
+    known = one.sample.path, found.score, found.rule
+    kept = st.session_state.get("drawn")
+    if kept is None or kept[0] != known:
+        picture = np.asarray(read_picture(one.sample.path, MOST_PIXELS))
+        box = tuple(map(round, found.transform.preprocessing.box(found.size)))
+        crop = Image.fromarray(picture).crop(box)
+        crop.thumbnail((HEAT_SIDE, HEAT_SIDE))
+        file = io.BytesIO()
+        Image.fromarray(outlined(picture, found.mask)).save(file, "JPEG", quality=QUALITY)
+        kept = st.session_state["drawn"] = known, (file.getvalue(), crop)
+    return kept[1]
 
 
 def _headline(one: Tested) -> None:
@@ -64,7 +85,7 @@ def _headline(one: Tested) -> None:
     st.markdown(" · ".join(parts))
 
 
-def _heat(one: Tested, picture: np.ndarray, key: str) -> None:
+def _heat(one: Tested, crop: Image.Image, key: str) -> None:
     found, scale = one.judgement, one.judgement.scale
     place = st.empty()
     opacity = st.slider(t("opacity"), 0.0, 1.0, OPACITY[1], 0.05, key=f"{key}_opacity")
@@ -72,9 +93,6 @@ def _heat(one: Tested, picture: np.ndarray, key: str) -> None:
     low, high = st.slider(
         t("colors"), 0.0, highest, (max(scale.low, 0.0), scale.high), key=f"{key}_colors"
     )
-    box = tuple(map(round, found.transform.preprocessing.box(found.size)))
-    crop = Image.fromarray(picture).crop(box)
-    crop.thumbnail((HEAT_SIDE, HEAT_SIDE))
     values = canvas.resized_map(found.map, *crop.size)
     shown = overlay(np.asarray(crop), values, with_range(scale, low, high), opacity / OPACITY[1])
     place.image(shown, caption=t("heat_caption"), width="stretch")
@@ -104,15 +122,18 @@ def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     from scipy import ndimage
 
     thick = max(1, round(max(mask.shape) / PER_PIXEL))
-    border = ndimage.binary_dilation(mask, iterations=thick) & ~mask
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    part = tuple(slice(max(0, r[0] - thick), r[-1] + 1 + thick) for r in (rows, columns))
+    border = ndimage.binary_dilation(mask[part], iterations=thick) & ~mask[part]
     drawn = picture.copy()
-    drawn[border] = OUTLINE
+    drawn[part][border] = OUTLINE
     return drawn
 
 
-def _png(picture: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG", compress_level=1)
+def _png(one: Tested) -> bytes:
+    file, picture = io.BytesIO(), np.asarray(read_picture(one.sample.path, MOST_PIXELS))
+    image = Image.fromarray(outlined(picture, one.judgement.mask))
+    image.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

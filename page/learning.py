@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.calibration import FPR
+from common.calibration import FPR, Rule
 from common.errors import UsageError
 from common.progress import progress
 from datasets.samples import Category, Sample
@@ -77,14 +77,15 @@ class Model:
 
     def judged_at(self, fpr: float) -> None:
         """Judge all pictures again by another false-alarm rate; needs scores of good pictures."""
-        self._judge_again(self.inspector.record.calibration.rule(fpr))
+        self.judge_again(self.inspector.record.calibration.rule(fpr))
 
     def judged_from(self, threshold: float) -> None:
         """Judge all pictures again by a threshold."""
         self.inspector.threshold = threshold
-        self._judge_again(self.inspector.rule)
+        self.judge_again(self.inspector.rule)
 
-    def _judge_again(self, rule) -> None:
+    def judge_again(self, rule: Rule) -> None:
+        """Judge all pictures again; the network does not run."""
         self.inspector.rule = rule
         again = self.inspector.again
         self.tested = [replace(one, judgement=again(one.judgement)) for one in self.tested]

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from common.calibration import Calibration
 from datasets.mvtec import open_category
 from models.checkpoint import load_record
 from page import learning
@@ -214,6 +216,32 @@ def test_a_trained_model_and_downloads(page, model, tmp_path, demo):
     clean(page)
     assert load_record(visitor(page).prepared["model"]) == load_record(tmp_path / "best.pdparams")
     assert page.download_button(key="download_model").label.startswith("Download flange.pdparams")
+
+
+def test_a_model_without_scores_of_good_pictures_has_a_slider_over_the_threshold(page, model):
+    inspector = model.inspector
+    record = replace(inspector.record, calibration=Calibration())
+    inspector.record = inspector.detector.record = record
+    inspector.threshold = None
+    model.judge_again(inspector.rule)
+    shown(page, model, "results")
+    clean(page)
+    assert "promises no false-alarm rate" in page.info[0].value
+    scores = [one.judgement.score for one in model.tested]
+    page.slider(key="threshold").set_value(min(scores)).run()
+    clean(page)
+    assert {one.label: one.value for one in page.metric}["Called defective"] == "12"
+
+
+def test_further_pictures_are_judged(page, model, demo):
+    shown(page, model, "results")
+    page.file_uploader(key="further").set_value(uploaded(demo / "weave/test/good")).run()
+    page.button(key="judge").click().run()
+    finished(page)
+    clean(page)
+    tested = visitor(page).model.tested
+    assert len(tested) == 16 and sum(not one.labelled for one in tested) == 4
+    assert not tested[0].labelled  # a picture of something else has the highest score
 
 
 def test_a_damaged_model_is_refused(page):

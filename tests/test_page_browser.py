@@ -107,10 +107,27 @@ def small(page) -> None:
     for name in ("resize", "img_size"):
         page.get_by_label(name, exact=True).fill("64")
         page.keyboard.press("Enter")
-    for label, value in (("Network", "resnet18"), ("pretrained_backbone", "embedded")):
-        page.get_by_role("combobox", name=label).click()
-        page.keyboard.type(value)  # the list has only the options that are visible
-        page.get_by_role("option", name=value, exact=True).click()
+    choose(page, "Network", "resnet18")
+    choose(page, "pretrained_backbone", "embedded")
+
+
+def choose(page, label: str, value: str) -> None:
+    """Choose from a list; when the page changes meanwhile, the list closes, so try again."""
+    field = page.get_by_role("combobox", name=label)
+    option = page.get_by_role("option", name=value, exact=True)
+
+    def chosen() -> bool:
+        try:
+            field.click()
+            page.keyboard.type(value)  # the list has only the options that are visible
+            option.click(timeout=3000)
+            playwright.expect(field).to_have_value(value, timeout=3000)
+        except (playwright.TimeoutError, AssertionError):
+            page.keyboard.press("Escape")
+            return False
+        return True
+
+    wait(chosen)
 
 
 def value(page, name: str) -> str:

@@ -135,6 +135,20 @@ def test_heat_is_where_the_score_is():
     assert heat[0, 40, 0] - heat[0, 40, 2] > 60  # red there
 
 
+def test_the_strength_of_a_heat_map():
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    anomaly_map = random.uniform(JUDGED.low, JUDGED.high, (8, 8)).astype(np.float32)
+    gray = picture.mean(axis=2, dtype=np.float32).astype(np.uint8)[..., None]
+    none, half, usual, opaque = (
+        overlay(picture, anomaly_map, JUDGED, strength).astype(int) for strength in (0, 0.5, 1, 99)
+    )
+    assert (none == gray).all() and (usual == overlay(picture, anomaly_map, JUDGED)).all()
+    assert np.abs(2 * half - none - usual).max() <= 2
+    level = (anomaly_map - JUDGED.low) * (255 / (JUDGED.high - JUDGED.low))
+    assert (opaque == COLORS[level.astype(np.uint8)]).all()
+
+
 def test_colours_are_those_of_turbo():
     from matplotlib import colormaps
 
