@@ -19,9 +19,10 @@ from page.limits import (
     MOST_TRAIN,
 )
 from page.options import Options
-from page.region import draw_region, rasterized
+from page.region import draw_region
 from page.session import current, t
 from page.settings import choose
+from page.shapes import rasterized
 from page.uploads import Upload, category_of
 
 MEGA = 2**20

@@ -15,7 +15,7 @@ from datasets.samples import Sample
 from page import learning
 from page.choice import Choice
 from page.learning import judge, judge_one, learn, opened
-from page.region import rasterized, valid
+from page.shapes import rasterized, valid
 from page.uploads import UNKNOWN
 from tests.conftest import rows
 
