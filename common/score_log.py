@@ -106,10 +106,17 @@ class ScoreLog:
     def close(self) -> None:
         os.close(self._file)
 
-    def add(self, path: str | None, score: float, p_value: float, verdict: str) -> None:
-        """Append one picture, judged now; WorkError if that fails."""
-        now = datetime.now(timezone.utc)
-        self._append(PictureLine(now, self.model.model, path, score, p_value, verdict))
+    def add(
+        self,
+        path: str | None,
+        score: float,
+        p_value: float,
+        verdict: str,
+        time: datetime | None = None,
+    ) -> None:
+        """Append one picture, judged at `time` (None: now); WorkError if that fails."""
+        time = time or datetime.now(timezone.utc)
+        self._append(PictureLine(time, self.model.model, path, score, p_value, verdict))
 
     def _begin(self, setting: str | None) -> None:
         """Check what is in the file; append the model if it is not there."""

@@ -105,7 +105,7 @@ def test_more_spread_is_found_where_all_pictures_are_compared():
 
 def test_defective_pictures_are_no_drift_but_would_be_without_leaving_out():
     assert alarms(10, 64, 300, defective=0.15) == 0
-    assert alarms(10, 64, 300, defective=0.3, leave_out=False) >= 8
+    assert alarms(10, 64, 300, defective=0.4, leave_out=False) >= 8
     assert alarms(10, 64, 300, defective=0.5) == 10
     assert alarms(10, 64, 300, defective=0.5, most=1.0) == 0
 
@@ -140,5 +140,6 @@ def test_a_model_that_keeps_only_some_scores():
     scores = random.normal(size=3000)
     drift = Drift(NormalScores.of(scores.tolist()), random.normal(size=300))
     assert len(drift.training) == np.ceil(0.99 * 3001) - 1
-    assert np.abs(drift.training - np.sort(scores)[: len(drift.training)]).max() < 0.1
+    shares = np.searchsorted(drift.training, np.sort(scores)[:2970]) / 3000
+    assert np.abs(shares - np.arange(2970) / 3000).max() < 0.002
     assert drift.alarm is None and drift.distance[1] > 0.01

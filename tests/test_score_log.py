@@ -111,8 +111,8 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch, change):
             log.add("a", 1.0, 1.0, "good")
 
 
-def changed(line: bytes, **values) -> bytes:
-    return json.dumps({**json.loads(line), **values}).encode()
+def changed(before: bytes, values: dict) -> bytes:
+    return json.dumps({**json.loads(before), **values}).encode()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def changed(line: bytes, **values) -> bytes:
 )
 def test_a_whole_line_of_something_else_is_named(tmp_path, values):
     path = written(tmp_path / "s", ("a", 1.0))
-    path.write_bytes(path.read_bytes() + changed(path.read_bytes().splitlines()[1], **values))
+    path.write_bytes(path.read_bytes() + changed(path.read_bytes().splitlines()[1], values))
     with pytest.raises(WorkError, match="s, line 3: .*remove"):
         read(path)
 
@@ -140,7 +140,7 @@ def test_a_whole_line_of_something_else_is_named(tmp_path, values):
 )
 def test_a_model_whose_scores_make_no_sense_is_named(tmp_path, values):
     path = written(tmp_path / "s", ("a", 1.0))
-    path.write_bytes(path.read_bytes() + changed(path.read_bytes().splitlines()[0], **values))
+    path.write_bytes(path.read_bytes() + changed(path.read_bytes().splitlines()[0], values))
     with pytest.raises(WorkError, match="s, line 3"):
         read(path)
 

@@ -29,11 +29,10 @@ def select(
     """
     found = read(path)
     if found.damaged:
-        first = found.damaged[0]
         logger.warning(
-            "%s: %d incomplete lines are left out, the first is line %d; a program was killed "
-            "while it wrote",
-            *(path, len(found.damaged), first),
+            "%s: incomplete lines, which are left out: %d, the first is line %d; a program was "
+            "killed while it wrote",
+            *(path, len(found.damaged), found.damaged[0]),
         )
     model = _model(path, found, model_paths)
     ours = [one for one in found.pictures if one.model == model.model]
