@@ -116,7 +116,7 @@ def test_the_cut_is_the_highest_score_that_is_not_called_defective():
     drift = Drift(training, scores, Question(fpr=0.2))
     assert drift.cut == 17.0  # threshold: above the ⌈0.8 · 21⌉-th score
     assert drift.left_out.tolist() == [True, True, True]
-    assert len(drift.training) == 16
+    assert len(drift.reference) == 16
     assert drift.distance is None and drift.evidence.shape == (3,)
     assert Drift(training, scores, Question(fpr=0.001)).cut == 20.0
     assert Drift(training, scores, Question(leave_out=False)).cut == np.inf
@@ -129,6 +129,22 @@ def test_ks_among_scores_below_the_cut_has_its_level():
     assert sum(chance <= 0.2 for chance in chances) >= 10
 
 
+def test_a_reference_of_earlier_pictures():
+    """Left-out scores may be biased; pictures judged before are not."""
+    random, trials = np.random.default_rng(8), 40
+    found = {True: 0, False: 0}
+    for _ in range(trials):
+        training = NormalScores.of(random.normal(0.8, 1, 64).tolist())
+        scores = random.normal(size=400)
+        for late in (True, False):
+            question = Question(alpha=0.05)
+            drift = Drift(training, scores[200:], question, scores[:200] if late else None)
+            found[late] += drift.alarm is not None
+    assert found[True] <= 2 and found[False] > 30
+    later = Drift(training, scores[200:] + 1, Question(), scores[:200])
+    assert later.change[1] == "higher scores"
+
+
 def test_looking_again_later_changes_nothing_before():
     drift = drawn(np.random.default_rng(6), 20, 200)
     early = Drift(drift.normal, drift.scores[:120], drift.question)
@@ -139,7 +155,7 @@ def test_a_model_that_keeps_only_some_scores():
     random = np.random.default_rng(7)
     scores = random.normal(size=3000)
     drift = Drift(NormalScores.of(scores.tolist()), random.normal(size=300))
-    assert len(drift.training) == np.ceil(0.99 * 3001) - 1
-    shares = np.searchsorted(drift.training, np.sort(scores)[:2970]) / 3000
+    assert len(drift.reference) == np.ceil(0.99 * 3001) - 1
+    shares = np.searchsorted(drift.reference, np.sort(scores)[:2970]) / 3000
     assert np.abs(shares - np.arange(2970) / 3000).max() < 0.002
     assert drift.alarm is None and drift.distance[1] > 0.01

@@ -123,6 +123,16 @@ def test_no_drift_and_drift_in_text_and_json(tmp_path):
     assert told["pictures"] == 200 and told["by_chance"] < 1e-6
 
 
+def test_pictures_judged_before_as_the_reference(tmp_path):
+    path = drawn_log(tmp_path / "s", -2, -2, -2)
+    assert json.loads(drift(path, "--json").out)["what"] == "lower scores"
+    result = drift(path, "--reference", "2026-11-02")
+    assert result.lines[0].startswith("no drift found: 400 pictures of nut")
+    assert "compared with 200 pictures judged before" in result.lines[0]
+    fails(drift(path, "--reference", "2026-11-01"), 2, "--reference", "no picture before")
+    fails(drift(path, "--reference", "2026-11-05"), 2, "--reference", "no picture after")
+
+
 def test_all_pictures_beyond_the_threshold_are_drift(tmp_path):
     result = drift(drawn_log(tmp_path / "s", 30))
     assert result.lines[0].startswith("drift, too many pictures called defective since")
@@ -183,5 +193,5 @@ def test_the_drawing_does_not_replace_the_scores(tmp_path):
 def test_equal_scores_of_good_pictures_cannot_be_compared(tmp_path):
     with ScoreLog(tmp_path / "s", model_line((1.0, 1.0))) as log:
         log.add("a", 1.0, 1.0, "good")
-    fails(drift(tmp_path / "s"), 1, "scores of good pictures are equal")
+    fails(drift(tmp_path / "s"), 1, "nothing to compare with")
     assert drift(tmp_path / "s", "--leave_out_defective", "False").code == 0

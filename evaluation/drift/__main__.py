@@ -21,16 +21,18 @@ def main() -> int:
     from evaluation.drift import telling
     from evaluation.drift.check import Drift, Question
     from evaluation.drift.drawing import draw_drift
-    from evaluation.drift.selection import select
+    from evaluation.drift.selection import select, split
 
     target = _target(options)
-    model, pictures = select(options.file, options.model_path, options.since, options.until)
+    model, pictures = select(options.file, options.model_path or (), options.since, options.until)
+    earlier, pictures = split(options.file, pictures, options.reference)
     question = Question(
         *(options.alpha, options.leave_out_defective, options.fpr, options.most_defective),
         options.seed,
     )
-    drift = Drift(model.normal, np.array([one.score for one in pictures]), question)
-    drift.require_training(options.file)
+    scores = np.array([one.score for one in pictures])
+    drift = Drift(model.normal, scores, question, earlier)
+    drift.require_reference(options.file)
     if target is not None:
         title = f"{printable(model.category)}: {telling.finding(drift)}"
         draw_drift(drift, target, title, telling.period(pictures))
@@ -53,7 +55,6 @@ def _parse_options() -> argparse.Namespace:
         "--model_path",
         type=Path,
         nargs="+",
-        default=[],
         metavar="MODEL",
         help="compare the pictures that this model judged: checkpoint, exported distribution, "
         "folder of one, or all models of an ensemble (default: model of the last picture)",
@@ -67,6 +68,13 @@ def _parse_options() -> argparse.Namespace:
         type=checked(moment_after),
         metavar="TIME",
         help=f"until when, {zone}; a date includes its day (default: all)",
+    )
+    parser.add_argument(
+        "--reference",
+        type=checked(moment),
+        metavar="TIME",
+        help="compare the pictures judged from this time on with those judged before, instead of "
+        "training (default: training)",
     )
     _add_test_options(parser.add_argument_group("test"))
     _add_result_options(parser.add_argument_group("results"))

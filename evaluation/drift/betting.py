@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.progress import progress
+
 # What capital is bet on, in the order of `factors`.
 BETS = (
     "nothing",
@@ -66,7 +68,7 @@ def factors(p_values: np.ndarray, left_out: np.ndarray, most: float) -> np.ndarr
 
 
 def log_capital(factors: np.ndarray) -> np.ndarray:
-    """The logarithm of the capital after each picture [n].
+    """The logarithm of the capital after each picture [n], from `factors` of all bets.
 
     Jumpers with several RATES share the capital at first. Each takes the same part of the capital
     of all its bets, before every picture, and divides it equally among them.
@@ -74,7 +76,7 @@ def log_capital(factors: np.ndarray) -> np.ndarray:
     bets = factors.shape[1]
     held = np.full((len(RATES), bets), 1 / (len(RATES) * bets))
     total, found = 0.0, np.empty(len(factors))
-    for i, factor in enumerate(factors):
+    for i, factor in enumerate(progress(factors, len(factors), "evidence", size=lambda _: 1)):
         moved = RATES * held.sum(axis=1, keepdims=True) / bets
         held = ((1 - RATES) * held + moved) * factor
         gain = float(held.sum())

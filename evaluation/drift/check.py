@@ -1,4 +1,4 @@
-"""Compares the scores of judged pictures with those of the good pictures of training."""
+"""Compares the scores of judged pictures with those of training, or of pictures judged before."""
 
 import math
 from dataclasses import dataclass, field
@@ -32,21 +32,24 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """Scores of pictures [n] in the order of judging, and those of good pictures.
+    """Scores of pictures [n] in the order of judging, and those of good pictures of training.
 
     Pictures called defective are no drift. So only scores below `cut` are compared, the highest
-    score of a good picture that is not called defective: given `cut`, the scores below it, of
-    training and of today, are independent draws of one distribution, as long as nothing drifts.
+    score of training that is not called defective: given `cut`, the scores below it, of training
+    and of today, are independent draws of one distribution, as long as nothing drifts.
+
+    earlier : scores of pictures [m] that were judged before, to compare with instead of training
     """
 
     normal: NormalScores
     scores: np.ndarray
     question: Question = field(default_factory=Question)
+    earlier: np.ndarray | None = None
 
     @cached_property
     def cut(self) -> float:
         """Only scores below it are compared; infinite where all are."""
-        return float(self._all_training[self._rank - 1]) if self.question.leave_out else math.inf
+        return float(self._training[self._rank - 1]) if self.question.leave_out else math.inf
 
     @property
     def _rank(self) -> int:
@@ -55,15 +58,16 @@ class Drift:
         return min(math.ceil((1 - self.question.fpr) * (n + 1) - 1e-9), n)
 
     @cached_property
-    def _all_training(self) -> np.ndarray:
+    def _training(self) -> np.ndarray:
         """Ascending. Of more scores than a model keeps, those between are interpolated."""
         n = self.normal.pictures
         return np.interp(np.arange(n), np.array(ranks(n)), np.array(self.normal.ascending))
 
     @cached_property
-    def training(self) -> np.ndarray:
-        """Scores of good pictures below `cut`, ascending."""
-        return self._all_training[self._all_training < self.cut]
+    def reference(self) -> np.ndarray:
+        """The scores to compare with: those below `cut`, ascending."""
+        scores = self._training if self.earlier is None else np.sort(self.earlier)
+        return scores[scores < self.cut]
 
     @cached_property
     def left_out(self) -> np.ndarray:
@@ -95,7 +99,7 @@ class Drift:
         random = np.random.default_rng(self.question.seed)
         found = np.full(len(self.scores), np.nan)
         compared = self.compared.tolist()
-        found[~self.left_out] = betting.online_p_values(self.training.tolist(), compared, random)
+        found[~self.left_out] = betting.online_p_values(self.reference.tolist(), compared, random)
         return found
 
     @cached_property
@@ -107,12 +111,13 @@ class Drift:
         """The logarithm of the evidence against `no drift` after each picture [n]."""
         return betting.log_capital(self.factors)
 
-    def require_training(self, path: Path) -> None:
-        """WorkError that names the file `path` if no training score is below `cut`."""
-        if not len(self.training):
+    def require_reference(self, path: Path) -> None:
+        """WorkError that names the file `path` if there is no score to compare with."""
+        if not len(self.reference):
             raise WorkError(
-                f"{path}: all scores of good pictures are equal, so that nothing can be compared; "
-                "give --leave_out_defective False, or train with more pictures"
+                f"{path}: nothing to compare with: no reference score is below {self.cut:.6g}, the "
+                "highest score of training that is not called defective; give "
+                "--leave_out_defective False, or train with more pictures"
             )
 
     @property
@@ -133,22 +138,21 @@ class Drift:
 
     @cached_property
     def distance(self) -> tuple[float, float] | None:
-        """The Kolmogorov-Smirnov distance of the scores compared from those of training, and the
+        """The Kolmogorov-Smirnov distance of the scores compared from `reference`, and the
         share of pairs of samples of these sizes, of one distribution, that are at least so far
         apart. For one look. None if there is nothing to compare.
 
-        Not a test of the p-values for uniformity: all of them come from the same few training
-        pictures, so they are dependent.
+        Not a test of p-values for uniformity: those of one reference are dependent.
         """
         from scipy.stats import ks_2samp
 
-        if not len(self.compared) or not len(self.training):
+        if not len(self.compared):
             return None
-        found = ks_2samp(self.compared, self.training)
+        found = ks_2samp(self.compared, self.reference)
         return float(found.statistic), float(found.pvalue)
 
 
-def p_values(training: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(1 + number of training scores [m], ascending, of at least this score) / (m + 1), [n]."""
-    below = np.searchsorted(training, scores)
-    return (1 + len(training) - below) / (len(training) + 1)
+def p_values(reference: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(1 + number of reference scores [m], ascending, of at least this score) / (m + 1), [n]."""
+    below = np.searchsorted(reference, scores)
+    return (1 + len(reference) - below) / (len(reference) + 1)

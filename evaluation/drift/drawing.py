@@ -31,8 +31,8 @@ def draw_drift(drift: Drift, path: Path, title: str, period: str) -> None:
 
 def _draw_scores(drift: Drift, axes, period: str) -> None:
     numbers, out = np.arange(1, len(drift.scores) + 1), drift.left_out
-    low, middle, high = np.quantile(drift.training, (0.05, 0.5, 0.95))
-    label = "training: median; grey: 5 to 95 %"
+    low, middle, high = np.quantile(drift.reference, (0.05, 0.5, 0.95))
+    label = "reference: median; grey: 5 to 95 %"
     axes.axhspan(low, high, color=QUIET, alpha=0.2, linewidth=0)
     axes.axhline(middle, color=QUIET, linewidth=1.2, label=label)
     style = {"linestyle": "none", "marker": ".", "markersize": 4}
@@ -60,15 +60,15 @@ def _draw_evidence(drift: Drift, axes) -> None:
 
 
 def _draw_histogram(drift: Drift, axes) -> None:
-    found, edges = p_values(drift.training, drift.compared), np.linspace(0, 1, BINS + 1)
+    found, edges = p_values(drift.reference, drift.compared), np.linspace(0, 1, BINS + 1)
     axes.hist(found, edges, color=GOOD, alpha=0.65, label=f"pictures compared ({len(found)})")
-    m, n, part = len(found), len(drift.training), 1 / BINS
-    # Each bin holds about n/BINS training scores, and these are a sample, too.
+    m, n, part = len(found), len(drift.reference), 1 / BINS
+    # Each bin holds about n/BINS reference scores, and these are a sample, too.
     half = Z95 * math.sqrt(m * part * (1 - part) * (1 + m / n))
     label = "expected without drift; grey: 95 % of bins"
-    axes.axhspan(max(0, m * part - half), m * part + half, color=QUIET, alpha=0.2, linewidth=0)
+    axes.axhspan(max(0, m * part - half), m * part + half, color=QUIET, alpha=0.2, zorder=0)
     axes.axhline(m * part, color=QUIET, linewidth=1.2, label=label)
-    axes.set(xlabel="p-value among the training pictures compared", ylabel="pictures", xlim=(0, 1))
+    axes.set(xlabel="p-value among the reference pictures", ylabel="pictures", xlim=(0, 1))
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_title("p-values", color=INK, fontsize=10)
 

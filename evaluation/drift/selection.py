@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import numpy as np
+
 from common.errors import UsageError, WorkError, shortened
 from common.score_log import Collected, ModelLine, PictureLine, read
 
@@ -47,6 +49,22 @@ def select(
     if not chosen:
         raise UsageError(f"{path}: no picture of this model and period in it")
     return model, chosen
+
+
+def split(
+    path: Path, pictures: list[PictureLine], time: datetime | None
+) -> tuple[np.ndarray | None, list[PictureLine]]:
+    """The scores [m] of the pictures before `time` (None without one), and the other pictures.
+
+    UsageError that names the file `path` if there are none on one side.
+    """
+    if time is None:
+        return None, pictures
+    earlier = [one.score for one in pictures if one.time < time]
+    if len(earlier) in (0, len(pictures)):
+        where = "before" if not earlier else "after"
+        raise UsageError(f"{path}: no picture {where} {time.isoformat()} in it", "reference")
+    return np.array(earlier), [one for one in pictures if one.time >= time]
 
 
 def moment(text: str, end: bool = False) -> datetime:

@@ -15,9 +15,12 @@ LARGEST = 700  # e to a higher power is more than a float holds
 
 def verdict(drift: Drift, model: ModelLine, pictures: Sequence[PictureLine]) -> str:
     """One sentence: whether there is drift, of how many pictures, since when."""
+    reference = f"{model.pictures} good pictures ({printable(model.source)[:40]})"
+    if drift.earlier is not None:
+        reference = f"{len(drift.earlier)} pictures judged before"
     about = (
         f"{len(pictures)} pictures of {printable(model.category)} ({period(pictures)}), compared "
-        f"with {model.pictures} good pictures ({printable(model.source)[:40]})"
+        f"with {reference}"
     )
     if drift.alarm is None:
         return f"{finding(drift)}: {about}"
@@ -47,10 +50,10 @@ def details(drift: Drift) -> list[str]:
     if drift.distance is None:
         return [*lines, "nothing to compare: all pictures are left out"]
     distance, chance = drift.distance
-    today, training = np.median(drift.compared), np.median(drift.training)
+    today, before = np.median(drift.compared), np.median(drift.reference)
     lines.append(
-        f"scores compared: {n - out} with {len(drift.training)} of training, median {today:.6g} "
-        f"and {training:.6g}"
+        f"scores compared: {n - out} with {len(drift.reference)} of the reference, median "
+        f"{today:.6g} and {before:.6g}"
     )
     lines.append(
         f"for one look: Kolmogorov-Smirnov distance {distance:.3f}, which {100 * chance:.2g} % of "
@@ -86,6 +89,7 @@ def record(drift: Drift, model: ModelLine, pictures: Sequence[PictureLine]) -> d
         "arrays_sha256": model.arrays_sha256,
         "normal_pictures": model.pictures,
         "normal_source": model.source,
+        "earlier_pictures": None if drift.earlier is None else len(drift.earlier),
     }
 
 
