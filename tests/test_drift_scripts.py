@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from common import score_log
-from common.calibration import Calibration
+from common.calibration import HELD_OUT, LEFT_OUT, Calibration
 from common.errors import WorkError
 from common.score_log import ScoreLog, read
 from evaluation.drift.selection import moment, moment_after, select
@@ -26,10 +26,10 @@ def collect(script, model, pictures, path):
     return rows(script, option[0], pictures, *models, *quiet, "--stats", path)
 
 
-def drawn_log(path, *shifts, per_day=200):
+def drawn_log(path, *shifts, per_day=200, model=MODEL):
     """A file with one day of pictures per shift of their scores, from 2026-11-01 on."""
     random, number = np.random.default_rng(1), 0
-    with ScoreLog(path, MODEL) as log:
+    with ScoreLog(path, model) as log:
         for day, shift in enumerate(shifts, 1):
             for score in random.normal(10 + shift, 1, per_day).tolist():
                 time = moment(f"2026-11-{day:02}T{number % 24:02}:00")
@@ -131,6 +131,16 @@ def test_pictures_judged_before_as_the_reference(tmp_path):
     assert "compared with 200 pictures judged before" in result.lines[0]
     fails(drift(path, "--reference", "2026-11-01"), 2, "--reference", "no picture before")
     fails(drift(path, "--reference", "2026-11-05"), 2, "--reference", "no picture after")
+
+
+@pytest.mark.parametrize(
+    ("source", "shift", "said"), [(LEFT_OUT, -2, 1), (LEFT_OUT, 2, 0), (HELD_OUT, -2, 0)]
+)
+def test_lower_scores_than_left_out_ones_have_a_remedy(source, shift, said, tmp_path):
+    path = drawn_log(tmp_path / "s", shift, model=model_line(MODEL.scores, source=source))
+    result = drift(path, "--fail")
+    assert result.code == 3
+    assert result.err.count("--reference TIME") == said
 
 
 def test_all_pictures_beyond_the_threshold_are_drift(tmp_path):

@@ -12,9 +12,9 @@ from common.errors import UsageError, WorkError
 from common.score_log import ModelLine, ScoreLog, read
 
 
-def model_line(scores=(1.0, 3.0, 2.0), category="nut") -> ModelLine:
+def model_line(scores=(1.0, 3.0, 2.0), category="nut", source=HELD_OUT) -> ModelLine:
     values = NormalScores.of(scores)
-    return ModelLine.of(category, ("a" * 64,), Normal(values, values, 1.0, HELD_OUT, "0" * 64))
+    return ModelLine.of(category, ("a" * 64,), Normal(values, values, 1.0, source, "0" * 64))
 
 
 MODEL = model_line()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 from pathlib import Path
 
 from common.calibration import FPR
@@ -9,6 +10,8 @@ from common.errors import UsageError, printable, run
 from common.files import writable_folder
 from common.logs import start_logging
 from common.options import Parser, add_boolean, checked, number, whole
+
+logger = logging.getLogger(__name__)
 
 DRIFT = 3  # exit code of --fail
 
@@ -36,6 +39,8 @@ def main() -> int:
     if target is not None:
         title = f"{printable(model.category)}: {telling.finding(drift)}"
         draw_drift(drift, target, title, telling.period(pictures))
+    if (remedy := telling.remedy(drift, model)) is not None:
+        logger.warning("%s", remedy)
     if options.json:
         print(json.dumps(telling.record(drift, model, pictures)))
     else:

@@ -14,11 +14,12 @@ import numpy as np
 
 from common.progress import progress
 
+LOWER = "lower scores"
 # What capital is bet on, in the order of `factors`.
 BETS = (
     "nothing",
     "higher scores",
-    "lower scores",
+    LOWER,
     "more spread of the scores",
     "less spread of the scores",
     "too many pictures called defective",

@@ -6,8 +6,10 @@ from datetime import datetime
 
 import numpy as np
 
+from common.calibration import LEFT_OUT
 from common.errors import printable
 from common.score_log import ModelLine, PictureLine
+from evaluation.drift.betting import LOWER
 from evaluation.drift.check import Drift
 
 LARGEST = 700  # e to a higher power is more than a float holds
@@ -33,6 +35,18 @@ def finding(drift: Drift) -> str:
         return "no drift found"
     start, what = drift.change
     return f"drift, {what} since about picture {start + 1}"
+
+
+def remedy(drift: Drift, model: ModelLine) -> str | None:
+    """What to do about an alarm that the model's left-out scores alone can cause; None if none."""
+    if drift.change is None or drift.earlier is not None or model.source != LEFT_OUT:
+        return None
+    if drift.change[1] != LOWER:
+        return None
+    return (
+        "the scores of left-out training pictures are higher than those of new ones with some "
+        "models: give --reference TIME, or train with --calibration_dir, to be sure"
+    )
 
 
 def details(drift: Drift) -> list[str]:
