@@ -23,7 +23,10 @@ CHOSEN = {
 # Streamlit's own margins leave little room on a telephone.
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 3.2rem; padding-bottom: 3rem; max-width: 1200px; }
-@media (max-width: 640px) { .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; } }
+@media (max-width: 640px) {
+  .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; }
+  .stButtonGroup button { padding-left: 0.6rem; padding-right: 0.6rem; }
+}
 </style>"""
 
 

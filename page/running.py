@@ -20,9 +20,7 @@ def running() -> None:
     share = status.done / status.total if status.total else 0.0
     st.subheader(work.name, anchor=False)
     st.progress(min(share, 1.0), text=_told(status))
-    if st.button(t("cancel"), key="cancel", disabled=status.stop.is_set()):
-        work.cancel()
-        st.rerun(scope="fragment")
+    st.button(t("cancel"), key="cancel", disabled=status.stop.is_set(), on_click=work.cancel)
 
 
 def _told(status) -> str:

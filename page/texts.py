@@ -10,7 +10,7 @@ TEXTS = {
     "section": ("Section", "栏目"),
     "section_start": ("Learn", "训练"),
     "section_results": ("Results", "结果"),
-    "section_audit": ("Training set", "训练图片"),
+    "section_audit": ("Training", "训练图片"),
     "section_camera": ("Camera", "摄像头"),
     "section_downloads": ("Downloads", "下载"),
     "source": ("Pictures", "图片来源"),
