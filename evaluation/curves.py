@@ -75,11 +75,11 @@ def draw_histogram(
 ) -> None:
     """Draw the histograms of image scores [N], one per value of `defective` (bool [N])."""
     figure, axes = _axes(f"{title}: image scores", "image score", "pictures", square=False)
-    bins = _bins(scores, threshold)
+    edges = bins(scores, threshold)
     groups = [("good", GOOD, scores[~defective]), ("defective", DEFECTIVE, scores[defective])]
     for name, color, group in groups:
         if len(group):
-            axes.hist(group, bins, color=color, alpha=0.65, label=f"{name} ({len(group)})")
+            axes.hist(group, edges, color=color, alpha=0.65, label=f"{name} ({len(group)})")
     if threshold is not None:
         text = f"threshold {threshold:.4g}"
         axes.axvline(threshold, color=INK, linewidth=1.2, linestyle="--", label=text)
@@ -88,9 +88,11 @@ def draw_histogram(
     save_figure(figure, path)
 
 
-def _bins(scores: np.ndarray, threshold: float | None) -> np.ndarray:
-    """Edges of bins of one width. A threshold among the scores is an edge: no bar is on both sides
-    of it."""
+def bins(scores: np.ndarray, threshold: float | None) -> np.ndarray:
+    """Edges of bins of one width for a histogram of `scores` [N].
+
+    A threshold among the scores is an edge: no bar is on both sides of it.
+    """
     edges = np.histogram_bin_edges(scores, bins=min(40, max(10, len(scores) // 3)))
     if threshold is None or not edges[0] <= threshold <= edges[-1]:
         return edges

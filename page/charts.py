@@ -3,12 +3,13 @@
 import numpy as np
 import streamlit as st
 
+from evaluation.curves import bins
 from evaluation.figure import DEFECTIVE, GOOD, QUIET
 from evaluation.metrics import Ranking
 from page.learning import Model
 from page.session import t
 
-BINS, POINTS = 40, 300
+POINTS = 300  # of a curve, at most twice as many
 HEIGHT, CURVE = 300, 380  # pixels of a chart, with its axes and legend
 COLORS = [DEFECTIVE, GOOD]  # of the first and the second curve, as in roc.png
 
@@ -19,10 +20,7 @@ def histogram(model: Model) -> None:
 
     rule = model.inspector.rule
     groups = _groups(model)
-    every = np.concatenate([scores for _, _, scores in groups])
-    if rule.threshold is not None:
-        every = np.append(every, rule.threshold)
-    edges = np.histogram_bin_edges(every, BINS)
+    edges = bins(np.concatenate([scores for _, _, scores in groups]), rule.threshold)
     rows = [
         {"group": name, "from": float(a), "to": float(b), "count": int(count)}
         for name, _, scores in groups

@@ -12,7 +12,7 @@ from PIL import Image
 from common.calibration import BestF1, Calibration
 from datasets.samples import Sample
 from evaluation import report
-from evaluation.curves import _bins
+from evaluation.curves import bins
 from evaluation.figures import measure
 from evaluation.roc import read_roc
 from evaluation.scale import verdict
@@ -143,7 +143,7 @@ def test_files_hold_the_figures(tmp_path):
 def test_every_score_has_a_bin_and_the_threshold_parts_two():
     scores = np.array([1.0, 2.0, 7.5, 9.0])
     for threshold in (1.0, 4.3, 9.0):
-        edges = _bins(scores, threshold)
+        edges = bins(scores, threshold)
         assert np.histogram(scores, edges)[0].sum() == 4
         assert np.isclose(edges, threshold).any()
 
