@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 # Bytes of patches above which they are reduced while more are learned. The selection takes time
 # proportional to the square of their number.
 BUDGET = 2**30
+EVERY = -1  # in place of a picture's number: all pictures have this patch
 # Such a reduction keeps so many times the patches of the final bank: the last one chooses again.
 SPARE = 2
 
@@ -66,9 +67,14 @@ class Learned:
     def merge(self, other: "Learned", first: int) -> None:
         """Add those of `other`, whose pictures get numbers from `first` on."""
         for patches, pictures in zip(other.patches, other.pictures, strict=True):
-            self._append(patches, pictures + np.int32(first))
+            self._append(patches, np.where(pictures == EVERY, pictures, pictures + np.int32(first)))
         self.seen += other.seen
         self._fit()
+
+    def restore(self, bank: np.ndarray, pictures: np.ndarray, seen: int) -> None:
+        """Begin with the coreset of `seen` patches and the numbers of their pictures."""
+        self._append(bank, pictures)
+        self.seen, self.limit = seen, max(self.budget, 2 * bank.nbytes)
 
     def coreset(self) -> tuple[np.ndarray, np.ndarray]:
         """The bank float32 [M,D], M = ratio · seen, and the picture of each entry, int32 [M].
@@ -114,7 +120,7 @@ class Learned:
         found: list[int] = []
         for new in progress(choices(whole(projected), count), count, what, unit="patches"):
             found += new
-        if len(found) < count:
+        if len(found) < min(count, len(projected)):
             logger.info("%s: only %d patches differ", what, len(found))
         return self._gathered(np.array(found, np.int64))
 
