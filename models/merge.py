@@ -1,8 +1,7 @@
 """Make one model of several that learned from different pictures, without a picture.
 
 All of them must have the same network, layers, channels, picture size, settings and region of
-interest. What the method keeps of the pictures is put together: sums of PaDiM, patches of PatchCore
-(reduced again), pictures of SPADE.
+interest.
 """
 
 import dataclasses
@@ -56,7 +55,8 @@ def merge(paths: list[Path], output: Path, category: str | None = None) -> None:
     total = sum(record.pictures for record in records)
     _require_memory(records[0], total)
     head, fixed = None, {}
-    for path, record in progress(zip(paths, records, strict=True), len(paths), "merge"):
+    models = zip(paths, records, strict=True)
+    for path, record in progress(models, total, "merge", size=lambda pair: pair[1].pictures):
         other, arrays = _opened(path, record)
         if head is None:
             head = other
@@ -66,9 +66,7 @@ def merge(paths: list[Path], output: Path, category: str | None = None) -> None:
             head.merge(other)
     head.finish()
     known = {"pictures": head.n, "settings": head.settings, "unit": head.unit}
-    record = dataclasses.replace(
-        records[0], **known, category=category, calibration=Calibration()
-    )
+    record = dataclasses.replace(records[0], **known, category=category, calibration=Calibration())
     checkpoint.save(output, fixed | head_arrays(head), record)
 
 

@@ -83,6 +83,24 @@ def add_seeds(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_update_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("models that learn on")
+    group.add_argument(
+        "--update",
+        type=Path,
+        metavar="MODEL",
+        help="add the training pictures to this model (a checkpoint or its folder), without the "
+        "pictures that it learned from; network, layers, settings and picture size are the model's",
+    )
+    group.add_argument(
+        "--forget",
+        type=Path,
+        metavar="DIR",
+        help="with --update: take the pictures in this folder out of the model again, in place of "
+        "adding some",
+    )
+
+
 def add_calibration_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("calibration")
     add_boolean(

@@ -136,8 +136,9 @@ class Answers:
 
 def training_from(options: argparse.Namespace) -> Training:
     """Raises UsageError if options contradict each other."""
+    if options.forget:
+        raise UsageError("needs --update MODEL, the model that learned from the pictures", "forget")
     model, data = model_from(options), data_from(options)
-    described = ", ".join(f"{key} {value}" for key, value in vars(options).items())
     return Training(
         data,
         preprocessing_from(options),
@@ -146,14 +147,19 @@ def training_from(options: argparse.Namespace) -> Training:
         loading_from(options),
         options.save_path,
         options.log_dir,
-        _calibrating_of(options),
+        calibrating_of(options),
         options.exclude,
         options.roi,
         wanted_from(options),
-        _validation_of(options, data) if options.val else None,
+        validation_of(options, data) if options.val else None,
         _seeds_of(options),
-        described,
+        described(options),
     )
+
+
+def described(options: argparse.Namespace) -> str:
+    """All options, for the log."""
+    return ", ".join(f"{key} {value}" for key, value in vars(options).items())
 
 
 def model_from(options: argparse.Namespace) -> Model:
@@ -173,10 +179,10 @@ def model_from(options: argparse.Namespace) -> Model:
 
 
 def validation_from(options: argparse.Namespace) -> Validation:
-    return _validation_of(options, data_from(options))
+    return validation_of(options, data_from(options))
 
 
-def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
+def validation_of(options: argparse.Namespace, data: Data) -> Validation:
     return Validation(
         data,
         tuple(getattr(options, "model_path", None) or ()),
@@ -190,7 +196,7 @@ def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
     )
 
 
-def _calibrating_of(options: argparse.Namespace) -> Calibrating:
+def calibrating_of(options: argparse.Namespace) -> Calibrating:
     given = {name: getattr(options, name) for name in ("calibration_dir", "audit", "folds")}
     if not options.calibrate and (names := [name for name, value in given.items() if value]):
         raise UsageError("needs --calibrate True", names[0])

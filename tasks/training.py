@@ -32,6 +32,7 @@ from tasks.categories import each_category
 from tasks.folds import check_folds, require_folds
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
 from tasks.settings import Training
+from tasks.update_settings import Updating
 from tasks.validation import validate
 from tasks.verdicts import describe
 
@@ -160,35 +161,40 @@ def _fit(
 
 
 def calibrate(
-    training: Training, detector: Detector, samples: list[Sample], kept: KeptMaps
+    run: Training | Updating, detector: Detector, samples: list[Sample], kept: KeptMaps
 ) -> NormalPictures:
-    """Give the detector scores of good pictures, and return them."""
-    loading, folder = training.loading, training.calibrating.folder
+    """Give the detector scores of good pictures, and return them.
+
+    `samples`: the last pictures that it learned from, of which `kept` has maps.
+    """
+    loading, folder = run.loading, run.calibrating.folder
     preprocessing, category = detector.record.preprocessing, detector.record.category
     if folder is None:
         # All of them could be read before; to skip one now would give the others wrong numbers.
         again = replace(loading, skip_bad=False)
         rest = loader_for(samples[kept.pictures :], preprocessing, again)
-        found = left_out(detector, kept, samples, rest)
+        first = detector.record.pictures - len(samples)
+        found = left_out(detector, kept, samples, rest, first)
     else:
-        others = held_out_samples(folder, category, len(training.data.names) > 1)
+        several = run.data is not None and len(run.data.names) > 1
+        others = held_out_samples(folder, category, several)
         found = held_out(detector, loader_for(others, preprocessing, loading))
     detector.record = replace(detector.record, calibration=Calibration(found.normal()))
     return found
 
 
 def report_calibration(
-    training: Training, detector: Detector, found: NormalPictures, folder: Path
+    run: Training | Updating, detector: Detector, found: NormalPictures, folder: Path
 ) -> None:
     # The thresholds of best F1, which --threshold_from may ask for, come with the validation.
-    rule = detector.record.calibration.rule(training.verdicts.fpr)
+    rule = detector.record.calibration.rule(run.verdicts.fpr)
     logger.info("%s", describe(rule))
-    if training.calibrating.folder is not None or detector.record.calibration.normal is None:
+    if run.calibrating.folder is not None or detector.record.calibration.normal is None:
         return
     rows = audit(found)
     write_audit(rows, folder)
-    if training.calibrating.audit:
-        transform = Transform(detector.record.preprocessing, training.loading.max_pixels)
+    if run.calibrating.audit:
+        transform = Transform(detector.record.preprocessing, run.loading.max_pixels)
         scale = scale_for(rule, detector.record.unit)
         draw(rows, found, transform, scale, folder, detector.record.category)
 
