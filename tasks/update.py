@@ -12,10 +12,8 @@ from common.calibration import LEFT_OUT, Calibration
 from common.errors import UsageError, printable
 from common.files import writable_folder
 from common.logs import log_file
-from common.options import folder_name
 from common.progress import progress
 from common.timing import phase
-from datasets.data import Data
 from datasets.exclusion import excluded
 from datasets.samples import (
     Category,
@@ -150,7 +148,7 @@ def _forget(updating: Updating, detector: Detector, folder: Path) -> None:
     samples = [Sample(path) for path in pictures_in(folder, recursive=True)]
     if not samples:
         raise UsageError(f"{folder}: no pictures to take out", "forget")
-    # A picture that was skipped in training was not learned, and is skipped here too.
+    seen: list[Sample] = []  # --skip_bad may leave some out
     what = iter(("check", "take out"))
 
     def batches() -> Iterator[np.ndarray]:
@@ -158,13 +156,14 @@ def _forget(updating: Updating, detector: Detector, folder: Path) -> None:
         size = {"size": lambda batch: len(batch.samples)}
         with loader:
             for batch in progress(loader, len(samples), next(what), **size):
+                seen.extend(batch.samples)
                 yield batch.images
 
     try:
         detector.forget(batches)
     except NotLearnedError as error:
         raise UsageError(
-            f"{samples[error.index].path}: the model did not learn from this picture; nothing was "
+            f"{seen[error.index].path}: the model did not learn from this picture; nothing was "
             "changed",
             "forget",
         ) from error
