@@ -9,7 +9,12 @@ from common.options import Parser, add_boolean, given
 from datasets.options import add_data_options, add_size_options
 from evaluation.options import add_compare, add_picture_options
 from models.options import add_model_options
-from tasks.options import add_calibration_options, add_seeds, add_update_options
+from tasks.options import (
+    add_calibration_options,
+    add_seeds,
+    add_state_options,
+    add_update_options,
+)
 from tasks.settings import training_from
 from tasks.update_settings import updating_from
 
@@ -24,6 +29,7 @@ def parse_options():
     add_boolean(parser, "--val", False, "validate each model on its test pictures afterwards")
     add_seeds(parser)
     add_calibration_options(parser)
+    add_state_options(parser)
     add_update_options(parser)
     add_picture_options(parser, save_picture=False)
     add_compare(parser)

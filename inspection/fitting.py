@@ -110,7 +110,7 @@ def learn(
     head : to learn on with (Detector.fit)
     after : called after each batch with the pictures learned so far
     """
-    if not len(loader):
+    if not len(loader) and head is None:
         raise UsageError("there are no training pictures")
     what, samples = f"fit {detector.record.category}", []
     batches = progress(loader, len(loader), what, size=lambda batch: len(batch.samples))

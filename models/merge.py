@@ -50,7 +50,7 @@ def merge(paths: list[Path], output: Path, category: str | None = None) -> None:
     records = [checkpoint.load_record(path) for path in paths]
     category = category or _category(paths, records)
     for path, record in zip(paths[1:], records[1:], strict=True):
-        require_same(paths[0], records[0], path, record)
+        _require_same(paths[0], records[0], path, record)
     _require_different(paths, records)
     total = sum(record.pictures for record in records)
     _require_memory(records[0], total)
@@ -70,31 +70,16 @@ def merge(paths: list[Path], output: Path, category: str | None = None) -> None:
     checkpoint.save(output, fixed | head_arrays(head), record)
 
 
-def require_same(first: Path, known, path: Path, record) -> None:
+def _require_same(first: Path, known, path: Path, record) -> None:
     """UsageError if the models of two records cannot become one; it names what differs."""
-    ours, theirs = _described(known), _described(record)
-    for name in ours | theirs:
-        if ours.get(name) != theirs.get(name):
-            raise UsageError(
-                f"{path}: {name} {theirs.get(name)}, but {first} has {ours.get(name)}; models "
-                "that become one must be trained with the same options and weights"
-            )
+    from models.same import difference
 
-
-def _described(record) -> dict:
-    """What must be equal, by the names of options."""
-    features, size = record.features, record.preprocessing
-    return {
-        "method": record.method,
-        "backbone": features.backbone,
-        "weights": features.weights.sha256,
-        **{name: getattr(features, name) for name in ("layers", "variant", "reduction", "dims")},
-        **{name: getattr(features, name) for name in ("seed", "patch_size", "stages")},
-        **dataclasses.asdict(size),
-        "sigma": record.sigma,
-        "roi": record.roi,
-        **dataclasses.asdict(record.settings),
-    }
+    if found := difference(record, known):
+        name, theirs, ours = found
+        raise UsageError(
+            f"{path}: {name} {theirs}, but {first} has {ours}; models that become one must be "
+            "trained with the same options and weights"
+        )
 
 
 def _opened(path: Path, record):

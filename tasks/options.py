@@ -101,6 +101,23 @@ def add_update_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_state_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("long trainings")
+    group.add_argument(
+        "--save_every",
+        type=whole(1),
+        metavar="N",
+        help="keep what was learned after every N pictures, in <save_path>/<category>/"
+        "training.state, for --resume (default: never)",
+    )
+    add_boolean(
+        group,
+        "--resume",
+        False,
+        "go on where a training with --save_every was ended; pictures and options must be the same",
+    )
+
+
 def add_calibration_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("calibration")
     add_boolean(

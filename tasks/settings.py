@@ -88,6 +88,18 @@ class Calibrating:
 
 
 @dataclass(frozen=True)
+class Saving:
+    """States of a training.
+
+    every : pictures after which one is saved; None: never
+    resume : whether to go on with the last one
+    """
+
+    every: int | None
+    resume: bool
+
+
+@dataclass(frozen=True)
 class Training:
     """What train.py does for each category of `data`; `validation` is None without --val.
 
@@ -104,6 +116,7 @@ class Training:
     save_path: Path
     log_dir: Path
     calibrating: Calibrating
+    saving: Saving
     exclude: Path | None
     roi: Path | None
     verdicts: Wanted
@@ -138,6 +151,11 @@ def training_from(options: argparse.Namespace) -> Training:
     """Raises UsageError if options contradict each other."""
     if options.forget:
         raise UsageError("needs --update MODEL, the model that learned from the pictures", "forget")
+    if options.resume and options.folds:
+        raise UsageError("needs all features, but --resume has only some; omit one", "folds")
+    for name in ("save_every", "resume"):
+        if options.seeds and getattr(options, name):
+            raise UsageError("does not work with --seeds", name)
     model, data = model_from(options), data_from(options)
     return Training(
         data,
@@ -148,6 +166,7 @@ def training_from(options: argparse.Namespace) -> Training:
         options.save_path,
         options.log_dir,
         calibrating_of(options),
+        Saving(options.save_every, options.resume),
         options.exclude,
         options.roi,
         wanted_from(options),

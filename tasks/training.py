@@ -32,6 +32,7 @@ from tasks.categories import each_category
 from tasks.folds import check_folds, require_folds
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
 from tasks.settings import Training
+from tasks.states import Resumable
 from tasks.update_settings import Updating
 from tasks.validation import validate
 from tasks.verdicts import describe
@@ -96,16 +97,20 @@ def train(training: Training, name: str) -> Figures | None:
     if calibrating.folds is not None:
         require_folds(calibrating.folds, len(category.train), training.data.where(name))
     start = time.perf_counter()
-    loader = loader_for(category.train, planned.preprocessing, training.loading)
+    known = training.engine.precision, planned.method
+    resumable = Resumable(path.parent, training.saving, category.train, *known)
+    loader = loader_for(resumable.rest, planned.preprocessing, training.loading)
     with unskipped(), KeptMaps(path.parent) as kept:
-        keep = calibrating.wanted and calibrating.folder is None
+        # A second pass over the maps needs those of the first pictures.
+        keep = calibrating.wanted and calibrating.folder is None and not resumable.before
         with loader:
-            detector, samples = _fit(training, prepared, loader, kept if keep else None)
+            detector, samples = _fit(training, prepared, loader, kept if keep else None, resumable)
         if calibrating.wanted:
             found = calibrate(training, detector, samples, kept)
         with phase("saving"):
             checkpoint.save(path, detector.arrays(), detector.record)
         forget(path.parent)
+        resumable.end()
         seconds, learned = time.perf_counter() - start, detector.record.pictures
         logger.info("%s: fitted on %d pictures in %.1f s", path, learned, seconds)
         if calibrating.folds is not None:
@@ -146,7 +151,11 @@ def _roi(training: Training, planned: Plan, sample: Sample) -> np.ndarray | None
 
 
 def _fit(
-    training: Training, prepared: Prepared, loader: Loader, kept: KeptMaps | None
+    training: Training,
+    prepared: Prepared,
+    loader: Loader,
+    kept: KeptMaps | None,
+    resumable: Resumable,
 ) -> tuple[Detector, list[Sample]]:
     """A detector fitted on the pictures of `loader`, which decodes them at the same time, and the
     pictures in the order of learning."""
@@ -154,8 +163,13 @@ def _fit(
         detector = build_detector(prepared.planned, training.engine, prepared.roi)
     log_settings(training.described)
     logger.info("%s", detector.record.weights_line())
+    head = resumable.head(detector)
+
+    def after(samples: list[Sample]) -> None:
+        resumable.after(detector, head, samples)
+
     try:
-        return detector, learn(detector, loader, kept)
+        return detector, resumable.before + learn(detector, loader, kept, head, after)
     except UsageError as error:
         raise UsageError(f"{training.data.where(prepared.planned.category)}: {error}") from error
 

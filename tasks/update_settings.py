@@ -27,7 +27,7 @@ OF_MODEL = {
     *("patch_size", "resize", "img_size", "roi"),
     *(setting.name for row in METHODS.values() for setting in fields(row.settings)),
 }
-OF_TRAINING = {"folds", "seeds"}
+OF_TRAINING = {"folds", "seeds", "save_every", "resume"}
 
 
 @dataclass(frozen=True)

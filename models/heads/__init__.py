@@ -55,6 +55,10 @@ class Head(Protocol):
     # forget(maps: Maps) -> None, ValueError if fewer than two pictures remain; and after it a
     # method foreign(maps: Maps) -> bool [B]: pictures that it cannot have learned.
     #
+    # One whose training can be continued after a kill has, before `finish`, methods
+    # state() -> dict[str, np.ndarray], what it has learned, and restore(arrays: dict, n: int) ->
+    # None, for a new head; KeyError or ValueError if the arrays do not match.
+    #
     # A head whose `finish` can take long may have a static method
     # announcement(settings, stages: Stages, pictures: int) -> str | None: one line on what it
     # will make, how long this takes here, and which settings make it faster; None if it is short.

@@ -1,6 +1,7 @@
 """PaDiM: one Gaussian per patch position (Defard et al. 2020, arXiv 2011.08785)."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -90,6 +91,21 @@ class PaDiMHead:
         for gaussian in head.gaussians:
             sums.reopen(gaussian)
         return head
+
+    def state(self) -> dict[str, np.ndarray]:
+        return dict(self._sums())
+
+    def restore(self, arrays: dict, n: int) -> None:
+        for name, array in self._sums():
+            array[:] = checked(arrays, name, array.shape)
+        for gaussian in self.gaussians:
+            gaussian.n = n
+
+    def _sums(self) -> Iterator[tuple[str, np.ndarray]]:
+        for view, gaussian in zip(self.views, self.gaussians, strict=True):
+            for k, level in enumerate(gaussian.levels):
+                yield f"{view.name}mean{k}", level.mean
+                yield f"{view.name}scatter{k}", level.factor
 
     def forget(self, maps: Maps) -> None:
         for view, gaussian in zip(self.views, self.gaussians, strict=True):

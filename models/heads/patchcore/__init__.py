@@ -93,9 +93,25 @@ class PatchCoreHead:
         """With its bank in place of the patches that it was chosen from: the next bank is a coreset
         of this one and of new patches."""
         head, (h, w) = PatchCoreHead(self.settings, self.stages), self.patches.grid
-        head.learned.restore(self.search.bank, self.search.pictures, self.n * h * w)
+        found = self.search
+        head.learned.restore(found.bank, found.pictures, self.n * h * w, 2 * found.bank.nbytes)
         head.n, head.usual = self.n, [(self.n, self.unit)]
         return head
+
+    def state(self) -> dict[str, np.ndarray]:
+        patches, pictures = self.learned.all()
+        known = np.array([self.learned.seen, self.learned.limit], np.int64)
+        return {"patches": patches, "pictures": pictures, "seen": known}
+
+    def restore(self, arrays: dict, n: int) -> None:
+        pictures, known, (h, w) = arrays["pictures"], arrays["seen"], self.patches.grid
+        patches = checked(arrays, "patches", (len(pictures), self.patches.dims))
+        if pictures.dtype != np.int32 or pictures.min() < 0 or pictures.max() >= n:
+            raise ValueError(f"pictures: expected numbers from 0 to {n - 1}")
+        if known.shape != (2,) or known[0] != n * h * w or known[1] < 0:
+            raise ValueError(f"seen: expected {n * h * w} patches and a limit")
+        self.learned.restore(patches, pictures, *map(int, known))
+        self.n = n
 
     def _require_open(self) -> None:
         if self.search is not None:

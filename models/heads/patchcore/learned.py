@@ -71,10 +71,14 @@ class Learned:
         self.seen += other.seen
         self._fit()
 
-    def restore(self, bank: np.ndarray, pictures: np.ndarray, seen: int) -> None:
-        """Begin with the coreset of `seen` patches and the numbers of their pictures."""
-        self._append(bank, pictures)
-        self.seen, self.limit = seen, max(self.budget, 2 * bank.nbytes)
+    def restore(self, patches: np.ndarray, pictures: np.ndarray, seen: int, limit: int) -> None:
+        """Begin with these of `seen` patches, and the numbers of their pictures."""
+        self._append(patches, pictures)
+        self.seen, self.limit = seen, max(self.budget, limit)
+
+    def all(self) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of all patches and the numbers of their pictures."""
+        return np.concatenate(self.patches), np.concatenate(self.pictures)
 
     def coreset(self) -> tuple[np.ndarray, np.ndarray]:
         """The bank float32 [M,D], M = ratio · seen, and the picture of each entry, int32 [M].

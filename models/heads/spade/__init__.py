@@ -93,6 +93,17 @@ class SPADEHead:
         head.n, head._batches = self.n, [[array] for array in (self.pooled, *whole)]
         return head
 
+    def state(self) -> dict[str, np.ndarray]:
+        pooled, *patches = (np.concatenate(batches) for batches in self._batches)
+        arrays = {f"patches{k}": array for k, array in enumerate(patches)}
+        return arrays | {"pooled": pooled.astype(np.float32)}
+
+    def restore(self, arrays: dict, n: int) -> None:
+        pooled = checked(arrays, "pooled", (n, self.channels)).astype(np.float64)
+        shapes = [(n, level.channels, level.places) for level in self.levels]
+        patches = [checked(arrays, f"patches{k}", shape) for k, shape in enumerate(shapes)]
+        self.n, self._batches = n, [[array] for array in (pooled, *patches)]
+
     def score(self, maps: Maps) -> tuple[np.ndarray | None, np.ndarray]:
         return self._scores(self._distances(_pooled(maps)), self._patches(maps))
 
