@@ -61,7 +61,8 @@ class Resumable:
 
     def head(self, detector: Detector) -> Head:
         """The head to learn on with; UsageError if options have changed."""
-        return detector.blank() if self.state is None else self.state.head(detector)
+        state, self.state = self.state, None  # frees memory
+        return detector.blank() if state is None else state.head(detector)
 
     def after(self, detector: Detector, head: Head, samples: list[Sample]) -> None:
         """Save the state of `head` if it is time; `samples`: those learned in this run."""

@@ -90,11 +90,10 @@ class PatchCoreHead:
         return float(np.median(usual)) if len(usual) else 1.0  # no two patches differ
 
     def reopened(self) -> "PatchCoreHead":
-        """With its bank in place of the patches that it was chosen from: the next bank is a coreset
-        of this one and of new patches."""
+        """With its bank in place of the patches that it was chosen from; the next bank has all its
+        entries, and those of new patches that are farthest from them."""
         head, (h, w) = PatchCoreHead(self.settings, self.stages), self.patches.grid
-        found = self.search
-        head.learned.restore(found.bank, found.pictures, self.n * h * w, 2 * found.bank.nbytes)
+        head.learned.reopen(self.search.bank, self.search.pictures, self.n * h * w)
         head.n, head.usual = self.n, [(self.n, self.unit)]
         return head
 
