@@ -19,13 +19,14 @@ def difference(ours: Record, theirs: Record) -> tuple[str, Any, Any] | None:
 def _described(record: Record) -> dict:
     """What must be equal, by the names of options."""
     features = record.features
-    of_features = ("layers", "variant", "reduction", "dims", "seed", "patch_size", "stages")
+    of_features = ("layers", "variant", "reduction", "dims", "seed", "patch_size")
     return {
         "method": record.method,
         "backbone": features.backbone,
         "weights": features.weights.sha256,
         **{name: getattr(features, name) for name in of_features},
         **dataclasses.asdict(record.preprocessing),
+        "stages": features.stages,
         "sigma": record.sigma,
         "roi": record.roi,
         **dataclasses.asdict(record.settings),

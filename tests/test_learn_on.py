@@ -168,17 +168,17 @@ def test_a_bank_that_is_updated_has_the_size_of_all_pictures():
 
 
 def test_banks_that_are_merged_or_updated_find_as_many_defects():
-    maps = maps_of("patches", 260)
+    maps = maps_of("patches", 360)
     test = [stage.copy() for stage in part(maps, 160)]
-    test[0][50:, :, 3, 4] += 2.5
-    labels = np.arange(100) >= 50
+    test[0][100:, :, 3, 4] += 3.5
+    labels = np.arange(200) >= 100
     whole = fitted("patches", part(maps, 0, 160))
     first, second = (fitted("patches", p) for p in (part(maps, 0, 80), part(maps, 80, 160)))
     merged, updated = first.reopened(), first.reopened()
     merged.merge(second.reopened())
     updated.update(part(maps, 80, 160))
     wanted = roc_auc_score(labels, whole.score(test)[1].max(axis=(1, 2)))
-    assert 0.7 < wanted < 0.999
+    assert 0.98 < wanted < 0.9995
     for head in (merged, updated):
         head.finish()
         found = roc_auc_score(labels, head.score(test)[1].max(axis=(1, 2)))
