@@ -5,11 +5,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from common.errors import UsageError
+from models.detector import reopened
 from models.heads.padim import PaDiMHead
 from models.heads.patchcore import PatchCoreHead
-from models.heads.patchcore.learned import EVERY
+from models.heads.patchcore.learned import EVERY, Learned
 from models.heads.spade import SPADEHead
-from models.methods import PaDiMSettings, PatchCoreSettings, SPADESettings
+from models.methods import METHODS, Method, PaDiMSettings, PatchCoreSettings, SPADESettings
+from models.states import require_states
 
 ONE = [(6, (4, 4))]
 SEVERAL = [(3, (8, 8)), (5, (4, 4)), (4, (2, 2))]
@@ -216,6 +218,43 @@ def test_heads_of_other_shapes_do_not_merge():
     one, several = HEADS["one level"](), HEADS["several levels"]()
     with pytest.raises(ValueError, match="maps of other shapes"):
         one.merge(several)
+
+
+def test_entries_of_a_bank_survive_reductions_while_more_is_learned():
+    rng = np.random.default_rng(5)
+    bank, more = (rng.standard_normal((n, 4)).astype(np.float32) for n in (40, 400))
+    learned = Learned(4, 0.1, budget=4 * 4 * 100)
+    learned.reopen(bank, np.zeros(40, np.int32), 400)
+    for start in range(0, 400, 50):
+        learned.add(more[start : start + 50], np.full(50, 1 + start, np.int32))
+    assert sum(map(len, learned.patches)) < 440  # there was a reduction
+    found, pictures = learned.coreset()
+    assert len(found) == 80
+    np.testing.assert_array_equal(found[:40], bank)
+    assert (pictures[:40] == 0).all() and (pictures[40:] > 0).all()
+
+
+def test_banks_that_are_larger_than_their_share_are_cut():
+    """A bank has at least one entry, however small the ratio."""
+    learned = Learned(4, 0.001)
+    for value in (1, 2, 3):
+        other = Learned(4, 0.001)
+        other.reopen(np.full((1, 4), value, np.float32), np.zeros(1, np.int32), 10)
+        learned.merge(other, value)
+    assert learned.coreset()[0].tolist() == [[1, 1, 1, 1]]
+
+
+def test_a_method_that_cannot_learn_on_says_so(monkeypatch):
+    class Toy:
+        pass
+
+    with pytest.raises(UsageError, match="a model of toy cannot learn on"):
+        reopened(Toy(), "toy")
+    row = Method(__name__, "Toy", SPADESettings)
+    monkeypatch.setitem(METHODS, "toy", row)
+    monkeypatch.setattr(Method, "head_class", lambda self: Toy)
+    with pytest.raises(UsageError, match="a model of toy cannot be kept while it learns"):
+        require_states("toy")
 
 
 @everyone
