@@ -77,6 +77,11 @@ class EnsembleRecord:
         """Of the first member; other members may have another mean and deviation."""
         return self.members[0].preprocessing
 
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of the arrays of each member."""
+        return tuple(record.arrays_sha256 for record in self.members)
+
     def scalings(self) -> list[Scaling]:
         return [_scaling(record) for record in self.members]
 

@@ -199,6 +199,11 @@ class Record:
         """(H,W) of the network's input."""
         return self.preprocessing.crop
 
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of the arrays of each model file; here one."""
+        return (self.arrays_sha256,)
+
     def weights_line(self) -> str:
         """The weights of the model, in one line."""
         found, backbone = self.features.weights, self.features.backbone

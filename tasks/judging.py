@@ -12,12 +12,14 @@ from PIL import Image
 from common.errors import UsageError, WorkError, message, printable, shortened
 from common.files import whole_file, writable_folder
 from common.progress import progress
+from common.score_log import ScoreLog
 from common.timing import phase
 from datasets.samples import pictures_in
 from evaluation.figure import target_names
 from evaluation.pictures import Sheet
 from evaluation.scale import scale_for
 from inspection import Inspector, Judgement
+from tasks.collecting import collecting
 from tasks.runs import log_phases, warn_of_crop
 from tasks.settings import Answers, Loading
 from tasks.verdicts import describe
@@ -110,12 +112,14 @@ def judge_all(
         )
     else:
         logger.info("%s", describe(inspector.rule))
-    skipped, teller = [], Teller(inspector, answers, targets)
-    judgements = inspector.inspect(source.paths, skipped, timed)
-    first = list(islice(judgements, 1))  # the model is opened now: progress counts from here
-    judgements = chain(first, judgements)
-    for judgement in progress(judgements, len(source.paths), "judge", size=lambda _: 1):
-        teller(judgement)
+    skipped = []
+    with collecting(answers.stats, inspector) as stats:
+        teller = Teller(inspector, answers, targets, stats)
+        judgements = inspector.inspect(source.paths, skipped, timed)
+        first = list(islice(judgements, 1))  # the model is opened now: progress counts from here
+        judgements = chain(first, judgements)
+        for judgement in progress(judgements, len(source.paths), "judge", size=lambda _: 1):
+            teller(judgement)
     log_phases()
     if skipped:
         level = logging.WARNING if loading.skip_bad else logging.ERROR
@@ -146,11 +150,13 @@ def judge_timed(
 
 
 class Teller:
-    """Prints judgements and saves sheets and maps; `failed` counts files not written."""
+    """Prints judgements, saves sheets and maps, collects scores; `failed` counts what failed."""
 
-    def __init__(self, inspector: Inspector, answers: Answers, targets: dict):
+    def __init__(
+        self, inspector: Inspector, answers: Answers, targets: dict, stats: ScoreLog | None
+    ):
         self.json, self.targets, self.category = answers.json, targets, inspector.record.category
-        self.failed, self.sheet = 0, None
+        self.failed, self.sheet, self.stats = 0, None, stats
         if answers.save_picture:
             self.sheet = Sheet(scale_for(inspector.rule, inspector.record.unit), truth=False)
 
@@ -165,7 +171,18 @@ class Teller:
             except (WorkError, OSError) as error:
                 logger.error("%s", error)
                 self.failed += 1
+        self._collect(judgement)
         self._say(judgement, written)
+
+    def _collect(self, judgement: Judgement) -> None:
+        if self.stats is None:
+            return
+        try:
+            path = printable(judgement.source)
+            self.stats.add(path, judgement.score, judgement.p_value, judgement.verdict)
+        except WorkError as error:
+            logger.error("%s; the scores of the further pictures are not collected", error)
+            self.failed, self.stats = self.failed + 1, None
 
     def _save(self, what: str, target: Path, judgement: Judgement) -> None:
         if what == "map":

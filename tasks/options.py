@@ -64,6 +64,13 @@ def add_judging_options(group, folder: str, save_picture: bool) -> None:
         help="save masks in this folder, as .png of the size of the picture: white is defective",
     )
     group.add_argument(
+        "--stats",
+        type=Path,
+        metavar="FILE",
+        help="append time, path, score, p-value and verdict of each picture to this file of JSON "
+        "lines, for python -m evaluation.drift (default: none)",
+    )
+    group.add_argument(
         "--min_area",
         type=whole(0),
         default=0,

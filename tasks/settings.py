@@ -131,6 +131,7 @@ class Answers:
 
     save_path : for sheets; None for the default path
     save_map, save_mask : folders for maps and masks; None to save none
+    stats : file that collects scores; None to collect none
     min_area : smaller regions are left out, in pixels of the original picture
     """
 
@@ -140,6 +141,7 @@ class Answers:
     save_path: Path | None
     save_map: Path | None
     save_mask: Path | None
+    stats: Path | None
     min_area: int
 
     def place(self, category: str, folder: str) -> Path:
@@ -257,5 +259,6 @@ def answers_from(options: argparse.Namespace) -> Answers:
         wanted_from(options),
         options.json,
         *(options.save_picture, options.save_path, options.save_map, options.save_mask),
+        options.stats,
         options.min_area,
     )
