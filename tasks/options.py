@@ -97,7 +97,9 @@ def add_update_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="MODEL",
         help="add the training pictures to this model (a checkpoint or its folder), without the "
-        "pictures that it learned from; network, layers, settings and picture size are the model's",
+        "pictures that it learned from; network, layers, settings and picture size are those of "
+        "the model. With --calibration_dir and no pictures to add: only give it scores of good "
+        "pictures",
     )
     group.add_argument(
         "--forget",
