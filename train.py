@@ -5,12 +5,18 @@ from pathlib import Path
 
 from common.errors import run
 from common.logs import start_logging
-from common.options import Parser, add_boolean
+from common.options import Parser, add_boolean, given
 from datasets.options import add_data_options, add_size_options
 from evaluation.options import add_compare, add_picture_options
 from models.options import add_model_options
-from tasks.options import add_calibration_options, add_seeds
+from tasks.options import (
+    add_calibration_options,
+    add_seeds,
+    add_state_options,
+    add_update_options,
+)
 from tasks.settings import training_from
+from tasks.update_settings import updating_from
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +29,8 @@ def parse_options():
     add_boolean(parser, "--val", False, "validate each model on its test pictures afterwards")
     add_seeds(parser)
     add_calibration_options(parser)
+    add_state_options(parser)
+    add_update_options(parser)
     add_picture_options(parser, save_picture=False)
     add_compare(parser)
     parser.add_argument(
@@ -37,12 +45,17 @@ def parse_options():
         default=Path("logs"),
         help="each run appends its messages to <log_dir>/<category>.log",
     )
-    return parser.parse_args()
+    return parser.parse_args(), given(parser)
 
 
 def main() -> int:
-    options = parse_options()
+    options, named = parse_options()
     start_logging()
+    if options.update is not None:
+        updating = updating_from(options, named)
+        from tasks.update import update
+
+        return update(updating)
     training = training_from(options)
     if not options.val and (options.save_picture or options.num_pictures or options.compare):
         logger.warning("--save_picture, --num_pictures and --compare have no effect without --val")

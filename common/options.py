@@ -26,6 +26,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {text} (see {self.prog} --help)\n")
 
 
+def given(parser: argparse.ArgumentParser) -> set[str]:
+    """The names of the options on the command line, with their defaults or other values.
+
+    Afterwards `parser` has no defaults.
+    """
+    absent = object()
+    parser.set_defaults(**dict.fromkeys(vars(parser.parse_args()), absent))
+    return {name for name, value in vars(parser.parse_args()).items() if value is not absent}
+
+
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action):
         # If the default is None, the help text itself describes the default.

@@ -1,7 +1,7 @@
 """Learns from good pictures in Python, without folders and options."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from models import checkpoint
 from models.detector import Detector
 from models.engine import Engine
 from models.factory import build_detector, plan
+from models.heads import Head
 from models.kept import KeptMaps
 
 
@@ -96,10 +97,20 @@ def fit(
     return Fitted(detector, samples, loader.skipped, normal)
 
 
-def learn(detector: Detector, loader: Loader, kept: KeptMaps | None = None) -> list[Sample]:
+def learn(
+    detector: Detector,
+    loader: Loader,
+    kept: KeptMaps | None = None,
+    head: Head | None = None,
+    after: Callable[[list[Sample]], None] | None = None,
+) -> list[Sample]:
     """Fit `detector` on the pictures of `loader`, which decodes them at the same time; returns them
-    in the order of learning. Stage maps are added to `kept`."""
-    if not len(loader):
+    in the order of learning. Stage maps are added to `kept`.
+
+    head : to learn on with (Detector.fit)
+    after : called after each batch with the pictures learned so far
+    """
+    if not len(loader) and head is None:
         raise UsageError("there are no training pictures")
     what, samples = f"fit {detector.record.category}", []
     batches = progress(loader, len(loader), what, size=lambda batch: len(batch.samples))
@@ -108,6 +119,8 @@ def learn(detector: Detector, loader: Loader, kept: KeptMaps | None = None) -> l
         for batch in batches:
             samples.extend(batch.samples)
             yield batch.images
+            if after is not None:
+                after(samples)
 
-    detector.fit(images(), kept)
+    detector.fit(images(), kept, head)
     return samples

@@ -60,6 +60,9 @@ class NormalPictures:
 
     def normal(self) -> Normal | None:
         """What the model keeps; None, with a warning, if there are too few pictures."""
+        if len(self.image) < 2:
+            logger.warning("no false-alarm rate can be promised by one picture")
+            return None
         lost = np.count_nonzero(~np.isfinite(self.image)) + np.count_nonzero(
             ~np.isfinite(self.peak)
         )
@@ -76,29 +79,31 @@ class NormalPictures:
             NormalScores.of(self.peak),
             float(np.median(self.usual)),
             self.source,
-            self._digest(),
+            pictures_digest(self.samples),
         )
 
-    def _digest(self) -> str:
-        """SHA-256 of the pictures' names, or of those themselves that are no files."""
-        found = hashlib.sha256()
-        for source in (sample.path for sample in self.samples):
-            if isinstance(source, str | Path):
-                text = Path(source).name.encode("utf-8", "surrogateescape")
-            elif isinstance(source, bytes):
-                text = hashlib.sha256(source).digest()
-            else:
-                text = hashlib.sha256(np.ascontiguousarray(source)).digest()
-            found.update(text + b"\n")
-        return found.hexdigest()
+
+def pictures_digest(samples: list[Sample]) -> str:
+    """SHA-256 of the pictures' names, or of those themselves that are no files."""
+    found = hashlib.sha256()
+    for source in (sample.path for sample in samples):
+        if isinstance(source, str | Path):
+            text = Path(source).name.encode("utf-8", "surrogateescape")
+        elif isinstance(source, bytes):
+            text = hashlib.sha256(source).digest()
+        else:
+            text = hashlib.sha256(np.ascontiguousarray(source)).digest()
+        found.update(text + b"\n")
+    return found.hexdigest()
 
 
 def left_out(
-    detector: Detector, kept: KeptMaps, samples: list[Sample], rest: Loader
+    detector: Detector, kept: KeptMaps, samples: list[Sample], rest: Loader, first: int = 0
 ) -> NormalPictures:
     """The training pictures `samples`, each as if it had been left out of training.
 
-    `kept` has the stage maps of the first ones; `rest` reads the others again.
+    `kept` has the stage maps of the first ones; `rest` reads the others again. `first`: number of
+    pictures that the detector learned from before these.
     """
     found, few = NormalPictures(LEFT_OUT), getattr(detector.head, "few_maps", None)
     batches, what = (
@@ -108,18 +113,18 @@ def left_out(
     batches = progress(batches, len(samples), what, size=lambda item: len(item[0]))
     if few is None or few >= len(samples):
         for chosen, maps in batches:
-            found.add(chosen, detector.left_out(maps, len(found.samples)))
+            found.add(chosen, detector.left_out(maps, first + len(found.samples)))
         return found
     wanted = set(spread(len(samples), few))
     for chosen, maps in batches:
-        first = len(found.samples)
+        start = len(found.samples)
         for row in range(len(chosen)):
-            if first + row in wanted:
-                found.add_maps(detector.left_out(_one(maps, row), first + row).map)
-        scores = detector.left_out_image(maps, first)
+            if start + row in wanted:
+                found.add_maps(detector.left_out(_one(maps, row), first + start + row).map)
+        scores = detector.left_out_image(maps, first + start)
         found.add_images(chosen, scores, lambda row, maps=maps: _one(maps, row))
     found.unusual = [
-        (score, index, detector.left_out(maps, index).map[0])
+        (score, index, detector.left_out(maps, first + index).map[0])
         for score, index, maps in found.unusual
     ]
     return found

@@ -26,6 +26,14 @@ class Scores:
     map: np.ndarray
 
 
+class NotLearnedError(UsageError):
+    """A picture to be taken out that the detector cannot have learned; `index`: its number."""
+
+    def __init__(self, index: int):
+        super().__init__(f"the model did not learn from picture {index}", "forget")
+        self.index = index
+
+
 class Detector:
     """Pictures → features → head → anomaly map. `fit` learns, `score` computes scores.
 
@@ -59,12 +67,17 @@ class Detector:
         """(H,W) of the pictures."""
         return self.record.size
 
-    def fit(self, batches: Iterable[np.ndarray], kept: KeptMaps | None = None) -> None:
+    def fit(
+        self,
+        batches: Iterable[np.ndarray],
+        kept: KeptMaps | None = None,
+        head: Head | None = None,
+    ) -> None:
         """Learn from normal pictures, float32 [B,3,H,W] per batch, in one pass.
 
-        Their stage maps are added to `kept`. What was learned before is forgotten, once this
-        succeeds. UsageError if there are too few pictures, WorkError if their features cannot be
-        used.
+        Their stage maps are added to `kept`. `head`: to learn on with, from `blank` or `reopened`;
+        without it, what was learned before is forgotten, once this succeeds. UsageError if there
+        are too few pictures, WorkError if their features cannot be used.
         """
 
         def stage_maps() -> Iterator[list[np.ndarray]]:
@@ -75,18 +88,55 @@ class Detector:
                         kept.add(maps)
                 yield maps
 
-        self.learn(stage_maps())
+        self.learn(stage_maps(), head)
 
-    def learn(self, batches: Iterable[list[np.ndarray]]) -> None:
+    def learn(self, batches: Iterable[list[np.ndarray]], head: Head | None = None) -> None:
         """As `fit`, from batches of stage maps."""
-        if self.head is None:
-            raise ValueError("a fused graph cannot learn")
-        head = type(self.head)(self.record.settings, list(self.record.features.stages))
+        head = head or self.blank()
         for maps in batches:
             with phase("statistics"):
                 head.update(self._masked(maps))
         if head.n == 0:
             raise UsageError("there are no training pictures")
+        self._end(head)
+
+    def blank(self) -> Head:
+        """A head of the detector's settings that has learned nothing."""
+        if self.head is None:
+            raise ValueError("a fused graph cannot learn")
+        return type(self.head)(self.record.settings, list(self.record.features.stages))
+
+    def reopened(self) -> Head:
+        """A copy of the fitted head that can learn on; UsageError if the method has none."""
+        return reopened(self.head, self.record.method)
+
+    def forget(self, batches: Callable[[], Iterable[np.ndarray]]) -> None:
+        """Take learned pictures out again; the detector is then as if it had never seen them.
+
+        `batches()`: the pictures, float32 [B,3,H,W] per batch; called twice. UsageError if the
+        method cannot do that, a picture cannot have been learned, or fewer than two remain.
+        """
+        method = self.record.method
+        if not hasattr(self.head, "forget"):
+            raise UsageError(f"a model of {method} cannot take pictures out", "forget")
+        index = 0
+        for images in batches():
+            foreign = self.head.foreign(self._masked(self.maps(images)))
+            if foreign.any():
+                raise NotLearnedError(index + int(foreign.argmax()))
+            index += len(images)
+        if index > self.record.pictures - 2:
+            raise UsageError(
+                f"{index} of the model's {self.record.pictures} pictures; at least 2 must remain",
+                "forget",
+            )
+        head = self.reopened()
+        for images in batches():
+            head.forget(self._masked(self.maps(images)))
+        self._end(head)
+
+    def _end(self, head: Head) -> None:
+        """Finish `head` and score with it from now on."""
         try:
             with phase("finishing"):
                 head.finish()
@@ -97,7 +147,8 @@ class Detector:
             ) from error
         with self._lock:
             self.head, self._scoring = head, None
-        self.record = replace(self.record, pictures=head.n, settings=head.settings, unit=head.unit)
+        known = {"pictures": head.n, "settings": head.settings, "unit": head.unit}
+        self.record = replace(self.record, **known)
 
     def score(self, images: np.ndarray) -> Scores:
         """Scores of pictures float32 [B,3,H,W]; each score depends only on its picture."""
@@ -170,6 +221,13 @@ class Detector:
     def roi_arrays(self) -> dict[str, np.ndarray]:
         """The array of the region of interest, if there is one."""
         return {} if self.roi is None else self.roi.arrays()
+
+
+def reopened(head: Head, method: str) -> Head:
+    """A copy of a finished head that can learn on; UsageError if the `method` has none."""
+    if not hasattr(head, "reopened"):
+        raise UsageError(f"a model of {method} cannot learn on; train a new one")
+    return head.reopened()
 
 
 def head_arrays(head: Head, dtype: str = "float32") -> dict[str, np.ndarray]:

@@ -23,18 +23,23 @@ def load_detector(path: str | Path, engine: Engine | None = None, batch_size: in
     another format version, or needs too much memory.
     """
     path = Path(path)
-
-    def most(record: Record) -> int:
-        check_record_memory(record, path, batch_size)
-        return BACKBONE_BYTES + head_bytes(record)
-
-    arrays, record = checkpoint.load(path, most=most)
+    arrays, record = load_arrays(path, batch_size)
     runtime.prepare()
     engine = (engine or Engine()).resolve()
     with checkpoint.reading(path):
         features = load_features(arrays, record, engine)
         head, roi = load_head(arrays, record), load_roi(arrays, record)
         return Detector(features, head, record, str(path), roi, engine.device)
+
+
+def load_arrays(path: Path, batch_size: int = 1) -> tuple[dict, Record]:
+    """The arrays and the record of the checkpoint `path`; errors of `load_detector`."""
+
+    def most(record: Record) -> int:
+        check_record_memory(record, path, batch_size)
+        return BACKBONE_BYTES + head_bytes(record)
+
+    return checkpoint.load(path, most=most)
 
 
 def load_features(arrays: dict, record: Record, engine: Engine):

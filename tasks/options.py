@@ -90,6 +90,43 @@ def add_seeds(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_update_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("models that learn on")
+    group.add_argument(
+        "--update",
+        type=Path,
+        metavar="MODEL",
+        help="add the training pictures to this model (a checkpoint or its folder), without the "
+        "pictures that it learned from; network, layers, settings and picture size are those of "
+        "the model. With --calibration_dir and no pictures to add: only give it scores of good "
+        "pictures",
+    )
+    group.add_argument(
+        "--forget",
+        type=Path,
+        metavar="DIR",
+        help="with --update: take the pictures in this folder out of the model again, in place of "
+        "adding some",
+    )
+
+
+def add_state_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("long trainings")
+    group.add_argument(
+        "--save_every",
+        type=whole(1),
+        metavar="N",
+        help="keep what was learned after every N pictures, in <save_path>/<category>/"
+        "training.state, for --resume (default: never)",
+    )
+    add_boolean(
+        group,
+        "--resume",
+        False,
+        "go on where a training with --save_every was ended; pictures and options must be the same",
+    )
+
+
 def add_calibration_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("calibration")
     add_boolean(

@@ -88,6 +88,18 @@ class Calibrating:
 
 
 @dataclass(frozen=True)
+class Saving:
+    """States of a training.
+
+    every : pictures after which one is saved; None: never
+    resume : whether to go on with the last one
+    """
+
+    every: int | None
+    resume: bool
+
+
+@dataclass(frozen=True)
 class Training:
     """What train.py does for each category of `data`; `validation` is None without --val.
 
@@ -104,6 +116,7 @@ class Training:
     save_path: Path
     log_dir: Path
     calibrating: Calibrating
+    saving: Saving
     exclude: Path | None
     roi: Path | None
     verdicts: Wanted
@@ -138,8 +151,14 @@ class Answers:
 
 def training_from(options: argparse.Namespace) -> Training:
     """Raises UsageError if options contradict each other."""
+    if options.forget:
+        raise UsageError("needs --update MODEL, the model that learned from the pictures", "forget")
+    if options.resume and options.folds:
+        raise UsageError("needs all features, but --resume has only some; omit one", "folds")
+    for name in ("save_every", "resume"):
+        if options.seeds and getattr(options, name):
+            raise UsageError("does not work with --seeds", name)
     model, data = model_from(options), data_from(options)
-    described = ", ".join(f"{key} {value}" for key, value in vars(options).items())
     return Training(
         data,
         preprocessing_from(options),
@@ -148,14 +167,20 @@ def training_from(options: argparse.Namespace) -> Training:
         loading_from(options),
         options.save_path,
         options.log_dir,
-        _calibrating_of(options),
+        calibrating_of(options),
+        Saving(options.save_every, options.resume),
         options.exclude,
         options.roi,
         wanted_from(options),
-        _validation_of(options, data) if options.val else None,
+        validation_of(options, data) if options.val else None,
         _seeds_of(options),
-        described,
+        described(options),
     )
+
+
+def described(options: argparse.Namespace) -> str:
+    """All options, for the log."""
+    return ", ".join(f"{key} {value}" for key, value in vars(options).items())
 
 
 def model_from(options: argparse.Namespace) -> Model:
@@ -175,10 +200,10 @@ def model_from(options: argparse.Namespace) -> Model:
 
 
 def validation_from(options: argparse.Namespace) -> Validation:
-    return _validation_of(options, data_from(options))
+    return validation_of(options, data_from(options))
 
 
-def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
+def validation_of(options: argparse.Namespace, data: Data) -> Validation:
     return Validation(
         data,
         tuple(getattr(options, "model_path", None) or ()),
@@ -192,7 +217,7 @@ def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
     )
 
 
-def _calibrating_of(options: argparse.Namespace) -> Calibrating:
+def calibrating_of(options: argparse.Namespace) -> Calibrating:
     given = {name: getattr(options, name) for name in ("calibration_dir", "audit", "folds")}
     if not options.calibrate and (names := [name for name, value in given.items() if value]):
         raise UsageError("needs --calibrate True", names[0])

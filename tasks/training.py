@@ -32,6 +32,8 @@ from tasks.categories import each_category
 from tasks.folds import check_folds, require_folds
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
 from tasks.settings import Training
+from tasks.states import Resumable
+from tasks.update_settings import Updating
 from tasks.validation import validate
 from tasks.verdicts import describe
 
@@ -95,16 +97,20 @@ def train(training: Training, name: str) -> Figures | None:
     if calibrating.folds is not None:
         require_folds(calibrating.folds, len(category.train), training.data.where(name))
     start = time.perf_counter()
-    loader = loader_for(category.train, planned.preprocessing, training.loading)
+    known = training.engine.precision, planned.method
+    resumable = Resumable(path.parent, training.saving, category.train, *known)
+    loader = loader_for(resumable.rest, planned.preprocessing, training.loading)
     with unskipped(), KeptMaps(path.parent) as kept:
-        keep = calibrating.wanted and calibrating.folder is None
+        # A second pass over the maps needs those of the first pictures.
+        keep = calibrating.wanted and calibrating.folder is None and not resumable.before
         with loader:
-            detector, samples = _fit(training, prepared, loader, kept if keep else None)
+            detector, samples = _fit(training, prepared, loader, kept if keep else None, resumable)
         if calibrating.wanted:
             found = calibrate(training, detector, samples, kept)
         with phase("saving"):
             checkpoint.save(path, detector.arrays(), detector.record)
         forget(path.parent)
+        resumable.end()
         seconds, learned = time.perf_counter() - start, detector.record.pictures
         logger.info("%s: fitted on %d pictures in %.1f s", path, learned, seconds)
         if calibrating.folds is not None:
@@ -145,7 +151,11 @@ def _roi(training: Training, planned: Plan, sample: Sample) -> np.ndarray | None
 
 
 def _fit(
-    training: Training, prepared: Prepared, loader: Loader, kept: KeptMaps | None
+    training: Training,
+    prepared: Prepared,
+    loader: Loader,
+    kept: KeptMaps | None,
+    resumable: Resumable,
 ) -> tuple[Detector, list[Sample]]:
     """A detector fitted on the pictures of `loader`, which decodes them at the same time, and the
     pictures in the order of learning."""
@@ -153,42 +163,52 @@ def _fit(
         detector = build_detector(prepared.planned, training.engine, prepared.roi)
     log_settings(training.described)
     logger.info("%s", detector.record.weights_line())
+    head = resumable.head(detector)
+
+    def after(samples: list[Sample]) -> None:
+        resumable.after(detector, head, samples)
+
     try:
-        return detector, learn(detector, loader, kept)
+        return detector, resumable.before + learn(detector, loader, kept, head, after)
     except UsageError as error:
         raise UsageError(f"{training.data.where(prepared.planned.category)}: {error}") from error
 
 
 def calibrate(
-    training: Training, detector: Detector, samples: list[Sample], kept: KeptMaps
+    run: Training | Updating, detector: Detector, samples: list[Sample], kept: KeptMaps
 ) -> NormalPictures:
-    """Give the detector scores of good pictures, and return them."""
-    loading, folder = training.loading, training.calibrating.folder
+    """Give the detector scores of good pictures, and return them.
+
+    `samples`: the last pictures that it learned from, of which `kept` has maps.
+    """
+    loading, folder = run.loading, run.calibrating.folder
     preprocessing, category = detector.record.preprocessing, detector.record.category
     if folder is None:
         # All of them could be read before; to skip one now would give the others wrong numbers.
         again = replace(loading, skip_bad=False)
         rest = loader_for(samples[kept.pictures :], preprocessing, again)
-        found = left_out(detector, kept, samples, rest)
+        first = detector.record.pictures - len(samples)
+        found = left_out(detector, kept, samples, rest, first)
     else:
-        others = held_out_samples(folder, category, len(training.data.names) > 1)
+        several = run.data is not None and len(run.data.names) > 1
+        others = held_out_samples(folder, category, several)
         found = held_out(detector, loader_for(others, preprocessing, loading))
     detector.record = replace(detector.record, calibration=Calibration(found.normal()))
     return found
 
 
 def report_calibration(
-    training: Training, detector: Detector, found: NormalPictures, folder: Path
+    run: Training | Updating, detector: Detector, found: NormalPictures, folder: Path
 ) -> None:
     # The thresholds of best F1, which --threshold_from may ask for, come with the validation.
-    rule = detector.record.calibration.rule(training.verdicts.fpr)
+    rule = detector.record.calibration.rule(run.verdicts.fpr)
     logger.info("%s", describe(rule))
-    if training.calibrating.folder is not None or detector.record.calibration.normal is None:
+    if run.calibrating.folder is not None or detector.record.calibration.normal is None:
         return
     rows = audit(found)
     write_audit(rows, folder)
-    if training.calibrating.audit:
-        transform = Transform(detector.record.preprocessing, training.loading.max_pixels)
+    if run.calibrating.audit:
+        transform = Transform(detector.record.preprocessing, run.loading.max_pixels)
         scale = scale_for(rule, detector.record.unit)
         draw(rows, found, transform, scale, folder, detector.record.category)
 

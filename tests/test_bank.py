@@ -103,7 +103,7 @@ def test_above_the_budget_the_bank_is_a_coreset_of_coresets(caplog):
 def test_the_number_of_distances_is_what_the_reductions_compute(ratio, monkeypatch):
     computed = []
 
-    def counted(points, count):
+    def counted(points, count, chosen=0):
         computed.append(len(points) * count)
         return choices(points, count)
 

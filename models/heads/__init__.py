@@ -48,6 +48,17 @@ class Head(Protocol):
         No file with such arrays is larger, and `from_arrays` refuses arrays that need more.
         """
 
+    # A finished head that can learn on has a method reopened() -> Head: a copy before `finish`, to
+    # `update` or `merge`. Its pictures keep their numbers.
+    #
+    # One that can also take pictures out again has, before `finish`, a method
+    # forget(maps: Maps) -> None, ValueError if fewer than two pictures remain; and after it a
+    # method foreign(maps: Maps) -> bool [B]: pictures that it cannot have learned.
+    #
+    # One whose training can be continued after a kill has, before `finish`, methods
+    # state() -> dict[str, np.ndarray], what it has learned, and restore(arrays: dict, n: int) ->
+    # None, for a new head; KeyError or ValueError if the arrays do not match.
+    #
     # A head whose `finish` can take long may have a static method
     # announcement(settings, stages: Stages, pictures: int) -> str | None: one line on what it
     # will make, how long this takes here, and which settings make it faster; None if it is short.
@@ -56,7 +67,7 @@ class Head(Protocol):
         """Learn from one batch."""
 
     def merge(self, other: "Head") -> None:
-        """Add what `other` learned; call it before `finish` of both."""
+        """Add what `other` learned; call it before `finish` of both, which may share arrays."""
 
     def finish(self) -> None:
         """End learning and prepare `score`.

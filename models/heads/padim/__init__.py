@@ -1,13 +1,18 @@
 """PaDiM: one Gaussian per patch position (Defard et al. 2020, arXiv 2011.08785)."""
 
+import copy
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from common.errors import UsageError, WorkError
 from models.heads import Maps, Stages, checked, stored
+from models.heads.padim import sums
 from models.heads.padim.gaussian import PatchGaussian
 from models.heads.padim.views import combined, views
+
+MARGIN = 1.02  # for float32, of a squared distance
 
 
 class PaDiMHead:
@@ -67,14 +72,51 @@ class PaDiMHead:
             raise UsageError(f"training needs at least 2 good pictures, found {self.n}")
         try:
             for gaussian in self.gaussians:
+                gaussian.raise_epsilon()
+            # One for all: `reopened` needs that of each Gaussian.
+            epsilon = max(gaussian.epsilon for gaussian in self.gaussians)
+            for gaussian in self.gaussians:
+                gaussian.epsilon = epsilon
                 gaussian.finalize()
         except (FloatingPointError, np.linalg.LinAlgError) as error:
             raise WorkError(
                 f"the covariance of the features cannot be computed ({error})"
             ) from error
-        # `finalize` may have raised epsilon.
-        epsilon = max(gaussian.epsilon for gaussian in self.gaussians)
         self.settings = replace(self.settings, epsilon=epsilon)
+
+    def reopened(self) -> "PaDiMHead":
+        """With the sums that its factors give, as exact as float32 (`sums.reopen`). An epsilon that
+        was raised stays raised."""
+        head = copy.deepcopy(self)
+        for gaussian in head.gaussians:
+            sums.reopen(gaussian)
+        return head
+
+    def state(self) -> dict[str, np.ndarray]:
+        return dict(self._sums())
+
+    def restore(self, arrays: dict, n: int) -> None:
+        for name, array in self._sums():
+            array[:] = checked(arrays, name, array.shape)
+        for gaussian in self.gaussians:
+            gaussian.n = n
+
+    def _sums(self) -> Iterator[tuple[str, np.ndarray]]:
+        for view, gaussian in zip(self.views, self.gaussians, strict=True):
+            for k, level in enumerate(gaussian.levels):
+                yield f"{view.name}mean{k}", level.mean
+                yield f"{view.name}scatter{k}", level.factor
+
+    def forget(self, maps: Maps) -> None:
+        for view, gaussian in zip(self.views, self.gaussians, strict=True):
+            sums.remove(gaussian, view(maps))
+
+    def foreign(self, maps: Maps) -> np.ndarray:
+        """A picture of n has D² ≤ (n − 1)²/n everywhere: its share of the scatter is at most 1."""
+        most, found = (self.n - 1) ** 2 / self.n, np.zeros(len(maps[0]), bool)
+        for distance in self._distances(maps):
+            found |= distance.max(axis=(1, 2)).astype(float) ** 2 > MARGIN * most
+        return found
 
     def score(self, maps: Maps) -> tuple[np.ndarray | None, np.ndarray]:
         return combined(self._distances(maps))

@@ -102,7 +102,7 @@ class PatchGaussian:
                 level.factor[part.places] += own @ coarser.transpose(0, 2, 1)
                 level.mean[part.places] += delta * np.float32(b / total)
 
-        self._each_band(add, b + 1)
+        self.each_band(add, b + 1)
         self.n = total
 
     def merge(self, other: "PatchGaussian") -> None:
@@ -126,7 +126,7 @@ class PatchGaussian:
                 level.factor[part.places] += theirs.factor[part.places] + product
                 level.mean[part.places] += delta * np.float32(other.n / total)
 
-        self._each_band(add, self.dims)
+        self.each_band(add, self.dims)
         self.n = total
 
     def _require_open(self) -> None:
@@ -144,7 +144,7 @@ class PatchGaussian:
             raise ValueError(f"a covariance needs at least 2 pictures, found {self.n}")
         if not all(np.isfinite(level.mean).all() for level in self.levels):
             raise FloatingPointError("the embeddings contain values that are not finite")
-        self._resolve()
+        self.raise_epsilon()
         epsilon, divisor = np.float32(self.epsilon), np.float32(self.n - 1)
 
         def invert(band: Band) -> None:
@@ -162,11 +162,12 @@ class PatchGaussian:
                 factor[:, :, -c:] = whitening
                 coarser.append(factor)
 
-        self._each_band(invert, self.dims)
+        self.each_band(invert, self.dims)
         self.finalized = True
 
-    def _resolve(self) -> None:
-        """Raise ε if it is too small in float32 for the largest variances."""
+    def raise_epsilon(self) -> None:
+        """Raise ε if it is too small in float32 for the largest variances; FloatingPointError if
+        they are not finite."""
         factors = [level.factor for level in self.levels]
         with np.errstate(over="ignore"):
             # np.linalg.norm would copy the largest array.
@@ -201,10 +202,10 @@ class PatchGaussian:
                     white = np.concatenate([coarser, y], axis=1)
             np.sqrt(squared, out=distance[part.places])
 
-        self._each_band(measure, b)
+        self.each_band(measure, b)
         return np.ascontiguousarray(distance.T).reshape(b, *self.grid)
 
-    def _each_band(self, work: Callable[["Band"], None], columns: int) -> None:
+    def each_band(self, work: Callable[["Band"], None], columns: int) -> None:
         """Do `work` for all bands of about BAND_ELEMENTS, d × `columns` of them per position."""
         elements = len(self.levels[-1].mean) * self.dims * columns
         count = max(1, elements // BAND_ELEMENTS)

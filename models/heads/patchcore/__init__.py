@@ -6,12 +6,11 @@ from common.errors import UsageError
 from models.heads import Maps, Stages, checked, stored
 from models.heads.patchcore.coreset import DIMS
 from models.heads.patchcore.duration import announced
-from models.heads.patchcore.learned import Learned
+from models.heads.patchcore.learned import EVERY, Learned
 from models.heads.patchcore.patches import Patches
 from models.heads.patchcore.search import Search
 
 NEIGHBOURS = 9  # b of equation 7
-EVERY = -1  # in place of a picture's number: all pictures have this patch
 SAMPLE = 2000  # training patches for `unit`
 
 
@@ -27,10 +26,11 @@ class PatchCoreHead:
     """
 
     def __init__(self, settings, stages: Stages):
-        self.settings, self.n, self.unit = settings, 0, 1.0
+        self.settings, self.stages, self.n, self.unit = settings, stages, 0, 1.0
         self.patches = Patches(stages)
         self.learned = Learned(self.patches.dims, settings.coreset_ratio)
         self.search: Search | None = None
+        self.usual: list[tuple[int, float]] = []  # pictures and `unit` of reopened heads
 
     @staticmethod
     def memory(settings, stages: Stages, pictures: int) -> int:
@@ -67,6 +67,7 @@ class PatchCoreHead:
             raise ValueError("the patches are of maps of other shapes")
         self.learned.merge(other.learned, self.n)
         self.n += other.n
+        self.usual += other.usual
 
     def finish(self) -> None:
         self._require_open()
@@ -76,11 +77,40 @@ class PatchCoreHead:
         # Stage maps are 0 outside a region of interest, and the coreset has only one such patch.
         pictures[~bank.any(axis=1)] = EVERY
         self.search = Search(bank, pictures, self.settings.search == "exact")
-        # The distances of training patches from what other pictures have.
+        self.unit = self._usual()
+        self.learned = None  # frees memory
+
+    def _usual(self) -> float:
+        """The distances of training patches from what other pictures have."""
+        if self.usual:  # the patches of a bank are farther from each other than usual ones
+            counts, units = zip(*self.usual, strict=True)
+            return float(np.average(units, weights=counts))
         distances, _ = self.search.nearest(*self.learned.sample(SAMPLE))
         usual = distances[np.isfinite(distances) & (distances > 0)]
-        self.unit = float(np.median(usual)) if len(usual) else 1.0  # no two patches differ
-        self.learned = None  # frees memory
+        return float(np.median(usual)) if len(usual) else 1.0  # no two patches differ
+
+    def reopened(self) -> "PatchCoreHead":
+        """With its bank in place of the patches that it was chosen from; the next bank has all its
+        entries, and those of new patches that are farthest from them."""
+        head, (h, w) = PatchCoreHead(self.settings, self.stages), self.patches.grid
+        head.learned.reopen(self.search.bank, self.search.pictures, self.n * h * w)
+        head.n, head.usual = self.n, [(self.n, self.unit)]
+        return head
+
+    def state(self) -> dict[str, np.ndarray]:
+        patches, pictures = self.learned.all()
+        known = np.array([self.learned.seen, self.learned.limit], np.int64)
+        return {"patches": patches, "pictures": pictures, "seen": known}
+
+    def restore(self, arrays: dict, n: int) -> None:
+        pictures, known, (h, w) = arrays["pictures"], arrays["seen"], self.patches.grid
+        patches = checked(arrays, "patches", (len(pictures), self.patches.dims))
+        if pictures.dtype != np.int32 or pictures.min() < 0 or pictures.max() >= n:
+            raise ValueError(f"pictures: expected numbers from 0 to {n - 1}")
+        if known.shape != (2,) or known[0] != n * h * w or known[1] < 0:
+            raise ValueError(f"seen: expected {n * h * w} patches and a limit")
+        self.learned.restore(patches, pictures, *map(int, known))
+        self.n = n
 
     def _require_open(self) -> None:
         if self.search is not None:

@@ -58,15 +58,18 @@ def whole(projected: np.ndarray) -> np.ndarray:
     return np.rint(points, out=points)
 
 
-def choices(points: np.ndarray, count: int, candidates: int = CANDIDATES) -> Iterator[list[int]]:
+def choices(
+    points: np.ndarray, count: int, candidates: int = CANDIDATES, chosen: int = 0
+) -> Iterator[list[int]]:
     """The indices of `count` of the `points` in the order of their choice, some at a time.
 
-    The first is the farthest from the origin; each of the next is the farthest from those before,
-    of equally far ones that with the lowest index. Fewer than `count` if all others equal a chosen
-    one. `points` float32 [n,d] from `whole`.
+    The first is the farthest from the origin, or the first `chosen` points are the first ones; each
+    of the next is the farthest from those before, of equally far ones that with the lowest index.
+    Fewer than `count` if all others equal a chosen one. `points` float32 [n,d] from `whole`.
     """
     left = with_squares(points)
-    nearest, done, new = np.full(len(points), np.inf, np.float32), 0, [int(left[:, -2].argmax())]
+    nearest, done = np.full(len(points), np.inf, np.float32), 0
+    new = list(range(chosen)) or [int(left[:, -2].argmax())]
     while new:
         yield new
         shorten(nearest, left, new)

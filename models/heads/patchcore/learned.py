@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 # Bytes of patches above which they are reduced while more are learned. The selection takes time
 # proportional to the square of their number.
 BUDGET = 2**30
+EVERY = -1  # in place of a picture's number: all pictures have this patch
 # Such a reduction keeps so many times the patches of the final bank: the last one chooses again.
 SPARE = 2
 
@@ -24,13 +25,14 @@ class Learned:
     Attributes
     ----------
     seen : int, number of all patches, also of those that a reduction left out
-    patches : list of float32 [·,D]
+    patches : list of float32 [·,D]; the first `banks` of them are complete banks, of which every
+        coreset keeps all, so that the earlier pictures stay as near to it as they were
     pictures : list of int32 [·], the numbers of their pictures
     """
 
     def __init__(self, dims: int, ratio: float, budget: int = BUDGET):
         self.dims, self.ratio, self.budget = dims, ratio, budget
-        self.seen, self.patches, self.pictures = 0, [], []
+        self.seen, self.patches, self.pictures, self.banks = 0, [], [], 0
         self.limit = budget  # bytes; grows with what the last reduction kept
 
     @staticmethod
@@ -65,10 +67,28 @@ class Learned:
 
     def merge(self, other: "Learned", first: int) -> None:
         """Add those of `other`, whose pictures get numbers from `first` on."""
-        for patches, pictures in zip(other.patches, other.pictures, strict=True):
-            self._append(patches, pictures + np.int32(first))
+        for i, (patches, numbers) in enumerate(zip(other.patches, other.pictures, strict=True)):
+            pictures = np.where(numbers == EVERY, numbers, numbers + np.int32(first))
+            if i < other.banks:
+                self._add_bank(patches, pictures)
+            else:
+                self._append(patches, pictures)
         self.seen += other.seen
         self._fit()
+
+    def reopen(self, bank: np.ndarray, pictures: np.ndarray, seen: int) -> None:
+        """Begin with a complete bank of `seen` patches."""
+        self._add_bank(bank, pictures)
+        self.seen, self.limit = seen, max(self.budget, 2 * bank.nbytes)
+
+    def restore(self, patches: np.ndarray, pictures: np.ndarray, seen: int, limit: int) -> None:
+        """Go on with what `all` gave."""
+        self._append(patches, pictures)
+        self.seen, self.limit = seen, max(self.budget, limit)
+
+    def all(self) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of all patches and the numbers of their pictures."""
+        return np.concatenate(self.patches), np.concatenate(self.pictures)
 
     def coreset(self) -> tuple[np.ndarray, np.ndarray]:
         """The bank float32 [M,D], M = ratio · seen, and the picture of each entry, int32 [M].
@@ -86,6 +106,11 @@ class Learned:
         self.patches.append(patches)
         self.pictures.append(np.asarray(pictures, np.int32))
 
+    def _add_bank(self, bank: np.ndarray, pictures: np.ndarray) -> None:
+        self.patches.insert(self.banks, bank)
+        self.pictures.insert(self.banks, pictures)
+        self.banks += 1
+
     def _fit(self) -> None:
         """Reduce the patches if they have more than `limit` bytes."""
         stored, keep = sum(map(len, self.patches)), int(SPARE * self.ratio * self.seen)
@@ -96,9 +121,15 @@ class Learned:
             "and the bank is a coreset of these coresets",
             *(stored, self.limit / 1e9, keep),
         )
+        of_banks = self._of_banks()
         kept = self._reduced(max(1, keep), "coreset of a part")
-        self.patches, self.pictures = [kept[0]], [kept[1]]
-        self.limit = max(self.budget, 2 * kept[0].nbytes)
+        # The entries of banks come first.
+        self.patches, self.pictures = ([a[:of_banks], a[of_banks:]] for a in kept)
+        self.banks, self.limit = 1, max(self.budget, 2 * kept[0].nbytes)
+
+    def _of_banks(self) -> int:
+        """The number of entries of complete banks."""
+        return sum(map(len, self.patches[: self.banks]))
 
     def _reduced(self, count: int, what: str) -> tuple[np.ndarray, np.ndarray]:
         """Greedy k-centre selection of `count` patches; WorkError if values are not finite."""
@@ -112,9 +143,10 @@ class Learned:
         if not np.isfinite(projected).all():
             raise WorkError("the features contain values that are not finite, or too large")
         found: list[int] = []
-        for new in progress(choices(whole(projected), count), count, what, unit="patches"):
+        chosen = choices(whole(projected), count, chosen=min(self._of_banks(), count))
+        for new in progress(chosen, count, what, unit="patches"):
             found += new
-        if len(found) < count:
+        if len(found) < min(count, len(projected)):
             logger.info("%s: only %d patches differ", what, len(found))
         return self._gathered(np.array(found, np.int64))
 

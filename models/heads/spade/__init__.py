@@ -31,7 +31,7 @@ class SPADEHead:
     """
 
     def __init__(self, settings, stages: Stages):
-        self.settings, self.n, self.unit = settings, 0, 1.0
+        self.settings, self.stages, self.n, self.unit = settings, stages, 0, 1.0
         self.channels = stages[-1][0]
         self.levels = levels(_of_patches(stages))
         self.pooled = np.empty((0, self.channels), np.float64)
@@ -85,6 +85,24 @@ class SPADEHead:
         self._batches = []
         self._require_patches(self.n - 1)
         self.unit = self._usual()
+
+    def reopened(self) -> "SPADEHead":
+        """With the same pictures; exact but for the rounding of what was centred."""
+        head = SPADEHead(self.settings, self.stages)
+        whole = [level.gallery + level.centre[:, None] for level in self.levels]
+        head.n, head._batches = self.n, [[array] for array in (self.pooled, *whole)]
+        return head
+
+    def state(self) -> dict[str, np.ndarray]:
+        pooled, *patches = (np.concatenate(batches) for batches in self._batches)
+        arrays = {f"patches{k}": array for k, array in enumerate(patches)}
+        return arrays | {"pooled": pooled.astype(np.float32)}
+
+    def restore(self, arrays: dict, n: int) -> None:
+        pooled = checked(arrays, "pooled", (n, self.channels)).astype(np.float64)
+        shapes = [(n, level.channels, level.places) for level in self.levels]
+        patches = [checked(arrays, f"patches{k}", shape) for k, shape in enumerate(shapes)]
+        self.n, self._batches = n, [[array] for array in (pooled, *patches)]
 
     def score(self, maps: Maps) -> tuple[np.ndarray | None, np.ndarray]:
         return self._scores(self._distances(_pooled(maps)), self._patches(maps))
