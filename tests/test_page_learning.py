@@ -219,7 +219,7 @@ def test_the_defaults_are_those_of_the_command_line(monkeypatch):
     from tasks.settings import model_from, preprocessing_from
 
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    options = train.parse_options()
+    options, _ = train.parse_options()
     ours, theirs = Choice().arguments(), vars(model_from(options))
     assert {name: ours[name] for name in theirs} == theirs
     assert ours["preprocessing"] == preprocessing_from(options)
