@@ -20,6 +20,7 @@ OURS = (
     "evaluation",
     "inspection",
     "models",
+    "service",
     "tasks",
 )
 
