@@ -7,7 +7,7 @@ from common.logs import start_logging
 from common.options import Parser, whole
 from datasets.options import add_loading_options
 from models.options import add_engine_options
-from tasks.options import add_checkpoint_options, add_judging_options
+from tasks.options import add_ensemble_options, add_judging_options
 
 
 def parse_options():
@@ -18,7 +18,7 @@ def parse_options():
         required=True,
         help="a picture, or a folder: all pictures in it and in its subfolders",
     )
-    add_checkpoint_options(parser)
+    add_ensemble_options(parser)
     add_judging_options(parser, "predictions", save_picture=True)
     add_loading_options(parser)
     add_engine_options(parser)

@@ -9,7 +9,7 @@ from common.options import Parser, add_boolean
 from datasets.options import add_data_options, add_size_options
 from evaluation.options import add_compare, add_picture_options
 from models.options import add_model_options
-from tasks.options import add_calibration_options
+from tasks.options import add_calibration_options, add_seeds
 from tasks.settings import training_from
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ def parse_options():
     add_size_options(parser)
     add_model_options(parser)
     add_boolean(parser, "--val", False, "validate each model on its test pictures afterwards")
+    add_seeds(parser)
     add_calibration_options(parser)
     add_picture_options(parser, save_picture=False)
     add_compare(parser)
@@ -45,6 +46,10 @@ def main() -> int:
     training = training_from(options)
     if not options.val and (options.save_picture or options.num_pictures or options.compare):
         logger.warning("--save_picture, --num_pictures and --compare have no effect without --val")
+    if training.seeds:
+        from tasks.seeds import train_all_seeds
+
+        return train_all_seeds(training)
     from tasks.training import train_all
 
     return train_all(training)

@@ -8,6 +8,7 @@ from common.options import Parser, add_boolean, whole
 from datasets.options import add_data_options
 from evaluation.options import add_compare, add_picture_options
 from models.options import add_engine_options
+from tasks.options import add_model_path
 from tasks.settings import validation_from
 from tasks.verdicts import add_verdict_options
 
@@ -17,11 +18,7 @@ def parse_options():
     add_data_options(parser, training=False)
     add_picture_options(parser, save_picture=True)
     add_compare(parser)
-    parser.add_argument(
-        "--model_path",
-        type=Path,
-        help="checkpoint file or its folder (default: <save_path>/<category>/best.pdparams)",
-    )
+    add_model_path(parser, "<save_path>", several=True)
     parser.add_argument(
         "--save_path",
         type=Path,

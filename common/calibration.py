@@ -191,8 +191,11 @@ class Rule:
         """
         if self.threshold is None or self.normal is None:
             return None
-        position = (score - self.threshold) / self._width
-        return (1 + math.tanh(LOW * position / 2)) / 2
+        return (1 + math.tanh(LOW * self.position(score) / 2)) / 2
+
+    def position(self, score):
+        """(score − threshold)/width, as in `normalised`, of an image score or an array of them."""
+        return (score - self.threshold) / self._width
 
     @cached_property
     def _width(self) -> float:

@@ -54,7 +54,7 @@ class Scale:
 
 def usual_score(pixels: np.ndarray) -> float:
     """The median of pixel scores, without those that are 0: outside a region of interest."""
-    scoring = pixels[pixels > 0]
+    scoring = pixels[(pixels > 0) | (pixels < 0)]
     return float(np.median(scoring)) if len(scoring) else 0.0
 
 

@@ -19,10 +19,12 @@ from models.checkpoint import DISTRIBUTION
 from models.deployed import GRAPHS, ExportedFiles, open_exported
 from models.detector import Detector, Scores
 from models.engine import Engine
+from models.ensemble import EnsembleDetector, EnsembleRecord
 from models.loading import check_record_memory, load_detector
 from models.record import Record
 
 CHECKPOINT_FILE, DISTRIBUTION_FILE = "best.pdparams", "distribution"
+BATCH_SIZE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,8 @@ class Inspector:
 
     Attributes
     ----------
-    record : models.record.Record
+    record : models.record.Record, or models.ensemble.EnsembleRecord for several models
+    path : of the model, for messages
     rule : common.calibration.Rule, from which score on something is defective; may be changed, for
         example `inspector.rule = inspector.record.calibration.rule(fpr=0.001)`
     batch_size : pictures per batch
@@ -57,10 +60,10 @@ class Inspector:
 
     def __init__(
         self,
-        record: Record,
-        open_detector: Callable[[int], Detector],
-        path: Path,
-        batch_size: int = 8,
+        record: Record | EnsembleRecord,
+        open_detector: Callable[[int], Detector | EnsembleDetector],
+        path: Path | str,
+        batch_size: int = BATCH_SIZE,
         workers: int = 2,
         max_pixels: int = MAX_PIXELS,
         fpr: float = FPR,
@@ -70,7 +73,6 @@ class Inspector:
     ):
         if batch_size < 1 or workers < 0:
             raise ValueError(f"batch_size {batch_size}, workers {workers}: expected 1, 0 or more")
-        check_record_memory(record, path, batch_size)
         self.record, self._open_detector, self.path = record, open_detector, path
         self._detector, self._lock = None, threading.Lock()
         self.batch_size, self.workers = batch_size, workers
@@ -98,16 +100,26 @@ class Inspector:
         return any((folder / name).is_file() for name in names)
 
     @classmethod
-    def open(cls, path: str | Path, engine: Engine | None = None, **settings) -> "Inspector":
-        """Open a checkpoint, its folder, an exported graph or its folder.
+    def open(
+        cls,
+        path: str | Path | Sequence[str | Path],
+        engine: Engine | None = None,
+        **settings,
+    ) -> "Inspector":
+        """Open a checkpoint, its folder, an exported graph or its folder, or several of them as an
+        ensemble (models.ensemble).
 
         If a folder has a checkpoint and an export, the checkpoint is used. Raises UsageError if
-        there is no model, WorkError if it is damaged. `settings`:
+        there is no model or models do not belong together, WorkError if one is damaged. `settings`:
 
         batch_size, workers, max_pixels
         fpr, threshold_from, threshold : the rule for verdicts (common.calibration.Calibration.rule)
         min_area : regions with fewer pixels of the original picture are left out
         """
+        if not isinstance(path, str | Path):
+            if len(path) != 1:
+                return cls._open_ensemble(path, engine, **settings)
+            path = path[0]
         path = Path(path)
         if path.suffix in GRAPHS:
             return cls.open_exported(ExportedFiles.beside(path), engine, **settings)
@@ -120,13 +132,26 @@ class Inspector:
         raise UsageError(f"{path}: this folder has neither {CHECKPOINT_FILE} nor an exported model")
 
     @classmethod
+    def _open_ensemble(
+        cls, paths: Sequence[str | Path], engine: Engine | None, **settings
+    ) -> "Inspector":
+        size = {"batch_size": settings.get("batch_size", BATCH_SIZE)}
+        members = [cls.open(path, engine, **size) for path in paths]
+        record = EnsembleRecord.of([m.record for m in members], [m.path for m in members])
+
+        def open_detector(batch_size: int) -> EnsembleDetector:
+            return EnsembleDetector([member.detector for member in members], record)
+
+        return cls(record, open_detector, record.name, **settings)
+
+    @classmethod
     def open_checkpoint(cls, path: Path, engine: Engine | None = None, **settings) -> "Inspector":
         """Open a file that `train.py` wrote; see `open`."""
 
         def open_detector(batch_size: int) -> Detector:
             return load_detector(path, engine, batch_size)
 
-        return cls(checkpoint.load_record(path), open_detector, path, **settings)
+        return cls._open_one(checkpoint.load_record(path), open_detector, path, **settings)
 
     @classmethod
     def open_exported(
@@ -139,10 +164,23 @@ class Inspector:
 
         files.require()
         path = files.distribution
-        return cls(checkpoint.load_record(path, DISTRIBUTION), open_detector, path, **settings)
+        record = checkpoint.load_record(path, DISTRIBUTION)
+        return cls._open_one(record, open_detector, path, **settings)
+
+    @classmethod
+    def _open_one(
+        cls,
+        record: Record,
+        open_detector: Callable[[int], Detector],
+        path: Path,
+        batch_size: int = BATCH_SIZE,
+        **settings,
+    ) -> "Inspector":
+        check_record_memory(record, path, batch_size)
+        return cls(record, open_detector, path, batch_size, **settings)
 
     @property
-    def detector(self) -> Detector:
+    def detector(self) -> Detector | EnsembleDetector:
         """The detector, opened by the first thread that asks for it; raises as `open` does."""
         with self._lock:
             if self._detector is None:

@@ -1,7 +1,7 @@
 """A detector: features and the head of a method."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,14 +66,23 @@ class Detector:
         succeeds. UsageError if there are too few pictures, WorkError if their features cannot be
         used.
         """
+
+        def stage_maps() -> Iterator[list[np.ndarray]]:
+            for images in batches:
+                maps = self.maps(images)
+                if kept is not None:
+                    with phase("keeping"):
+                        kept.add(maps)
+                yield maps
+
+        self.learn(stage_maps())
+
+    def learn(self, batches: Iterable[list[np.ndarray]]) -> None:
+        """As `fit`, from batches of stage maps."""
         if self.head is None:
             raise ValueError("a fused graph cannot learn")
         head = type(self.head)(self.record.settings, list(self.record.features.stages))
-        for images in batches:
-            maps = self.maps(images)
-            if kept is not None:
-                with phase("keeping"):
-                    kept.add(maps)
+        for maps in batches:
             with phase("statistics"):
                 head.update(self._masked(maps))
         if head.n == 0:

@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,11 @@ def backbone_from(options: argparse.Namespace) -> str:
             "use only one of these options"
         )
     return named
+
+
+def find_models(model_paths: Sequence[Path], folder: Path, category: str | None) -> list[Path]:
+    """The checkpoints of `model_paths`; if there are none, that which `find_model` finds."""
+    return [find_model(path, folder, category) for path in model_paths or (None,)]
 
 
 def find_model(model_path: Path | None, folder: Path, category: str | None) -> Path:

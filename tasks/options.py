@@ -8,11 +8,29 @@ from tasks.verdicts import add_verdict_options
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model_path",
-        type=Path,
-        help="checkpoint file or its folder (default: output/<category>/best.pdparams)",
-    )
+    add_model_path(parser, "output", several=False)
+    _add_model_category(parser)
+
+
+def add_ensemble_options(parser: argparse.ArgumentParser) -> None:
+    """As add_checkpoint_options, but for one model or several."""
+    add_model_path(parser, "output", several=True)
+    _add_model_category(parser)
+
+
+def add_model_path(parser: argparse.ArgumentParser, folder: str, several: bool) -> None:
+    """`folder`: of the default model. `several`: the value is a list of models or None."""
+    text = f"checkpoint file or its folder (default: {folder}/<category>/best.pdparams)"
+    more = {"help": text}
+    if several:
+        more = {
+            "nargs": "+",
+            "help": f"{text}; several: the mean of their scaled scores and maps decides",
+        }
+    parser.add_argument("--model_path", type=Path, **more)
+
+
+def _add_model_category(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--category",
         type=checked(folder_name),
@@ -53,6 +71,18 @@ def add_judging_options(group, folder: str, save_picture: bool) -> None:
     )
 
 
+def add_seeds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seeds",
+        type=whole(0, 2**63 - 1),
+        nargs="+",
+        metavar="N",
+        help="with --val: repeat the random choice or projection of channels with each of these "
+        "seeds, and report the mean and standard deviation of each figure; the model of --seed is "
+        "saved, or of the first of them if 7 is not among them (default: no repetition)",
+    )
+
+
 def add_calibration_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("calibration")
     add_boolean(
@@ -67,6 +97,13 @@ def add_calibration_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="score the good pictures in this folder (or in a folder of the category's name in it) "
         "instead of the training pictures",
+    )
+    group.add_argument(
+        "--folds",
+        type=whole(2),
+        metavar="K",
+        help="check the scores of left-out pictures: fit on K - 1 of K parts of the training "
+        "pictures and score the part left out; writes folds.png and folds.json (default: no check)",
     )
     add_boolean(group, "--audit", False, "draw the ten most unusual training pictures: audit.png")
     group.add_argument(

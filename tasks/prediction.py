@@ -4,24 +4,26 @@ import argparse
 from pathlib import Path
 
 from inspection import Inspector
-from models.options import engine_from, find_model
+from models.options import engine_from, find_models
 from tasks.judging import Source, judge_all
 from tasks.settings import answers_from, loading_from
 
 
 def predict_all(options: argparse.Namespace) -> int:
     """Judge the pictures of --picture_path; returns the exit code."""
-    model = find_model(options.model_path, Path("output"), options.category)
+    models = find_models(options.model_path or (), Path("output"), options.category)
     answers, loading = answers_from(options), loading_from(options)
-    inspector = Inspector.open_checkpoint(
-        model,
-        engine_from(options),
-        batch_size=loading.batch_size,
-        workers=loading.workers,
-        max_pixels=loading.max_pixels,
-        min_area=answers.min_area,
+    settings = {
+        "batch_size": loading.batch_size,
+        "workers": loading.workers,
+        "max_pixels": loading.max_pixels,
+        "min_area": answers.min_area,
         **vars(answers.wanted),
-    )
+    }
+    if len(models) == 1:
+        inspector = Inspector.open_checkpoint(models[0], engine_from(options), **settings)
+    else:
+        inspector = Inspector.open(models, engine_from(options), **settings)
     source = Source(
         options.picture_path,
         "picture_path",

@@ -56,12 +56,13 @@ class Model:
 class Validation:
     """What val.py does for each category of `data`.
 
+    model_path : several are an ensemble; empty: the model of each category in save_path
     calibrate : whether to save thresholds in the model; None: only if the category is its own
     compare : whether the table over all categories shows published figures, too
     """
 
     data: Data
-    model_path: Path | None
+    model_path: tuple[Path, ...]
     save_path: Path
     calibrate: bool | None
     engine: Engine
@@ -77,11 +78,13 @@ class Calibrating:
 
     wanted : whether to score the training pictures, each left out, or those of `folder`
     audit : whether to draw the most unusual training pictures
+    folds : parts of the training pictures, for a check of the scores; None: no check
     """
 
     wanted: bool
     folder: Path | None
     audit: bool
+    folds: int | None
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Training:
     """What train.py does for each category of `data`; `validation` is None without --val.
 
     exclude : file with the names of training pictures to leave out
+    seeds : of random channels, to repeat training and validation with; empty: no repetition
     roi : picture of the region of interest
     """
 
@@ -104,6 +108,7 @@ class Training:
     roi: Path | None
     verdicts: Wanted
     validation: Validation | None
+    seeds: tuple[int, ...]
     described: str
 
 
@@ -146,6 +151,7 @@ def training_from(options: argparse.Namespace) -> Training:
         options.roi,
         wanted_from(options),
         _validation_of(options, data) if options.val else None,
+        _seeds_of(options),
         described,
     )
 
@@ -173,7 +179,7 @@ def validation_from(options: argparse.Namespace) -> Validation:
 def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
     return Validation(
         data,
-        getattr(options, "model_path", None),
+        tuple(getattr(options, "model_path", None) or ()),
         options.save_path,
         options.calibrate,
         engine_from(options),
@@ -185,14 +191,34 @@ def _validation_of(options: argparse.Namespace, data: Data) -> Validation:
 
 
 def _calibrating_of(options: argparse.Namespace) -> Calibrating:
-    if not options.calibrate and (options.calibration_dir or options.audit):
-        name = "calibration_dir" if options.calibration_dir else "audit"
-        raise UsageError("needs --calibrate True", name)
+    given = {name: getattr(options, name) for name in ("calibration_dir", "audit", "folds")}
+    if not options.calibrate and (names := [name for name, value in given.items() if value]):
+        raise UsageError("needs --calibrate True", names[0])
+    if options.calibration_dir and options.folds:
+        raise UsageError(
+            "checks scores of training pictures, but --calibration_dir has others; choose one",
+            "folds",
+        )
     if options.calibration_dir and options.audit:
         raise UsageError(
             "draws training pictures, but --calibration_dir has others; choose one", "audit"
         )
-    return Calibrating(options.calibrate, options.calibration_dir, options.audit)
+    return Calibrating(options.calibrate, options.calibration_dir, options.audit, options.folds)
+
+
+def _seeds_of(options: argparse.Namespace) -> tuple[int, ...]:
+    seeds = tuple(options.seeds or ())
+    if not seeds:
+        return seeds
+    if not options.val:
+        raise UsageError("needs --val True: it compares figures", "seeds")
+    if options.folds:
+        raise UsageError("does not work with --seeds; choose one", "folds")
+    if len(set(seeds)) != len(seeds) or len(seeds) < 2:
+        raise UsageError("expected at least two seeds, all different", "seeds")
+    if options.seed not in (None, *seeds):
+        raise UsageError(f"{options.seed} is not among --seeds; add it there", "seed")
+    return seeds
 
 
 def loading_from(options: argparse.Namespace) -> Loading:

@@ -4,7 +4,7 @@ import logging
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from common.progress import progress
 from common.timing import phase
 from datasets.exclusion import excluded
 from datasets.loader import Loader
-from datasets.samples import Sample, check_masks, require_test, require_training
+from datasets.samples import Category, Sample, check_masks, require_test, require_training
 from datasets.transforms import BadPictureError, Transform, picture_size
 from evaluation.figures import Figures
 from evaluation.scale import scale_for
@@ -28,6 +28,7 @@ from models.kept import KeptMaps
 from tasks.audit import audit, draw, write_audit
 from tasks.calibration import NormalPictures, held_out, held_out_samples, left_out
 from tasks.categories import each_category
+from tasks.folds import check_folds, require_folds
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
 from tasks.settings import Training
 from tasks.validation import validate
@@ -47,8 +48,18 @@ def train_all(training: Training) -> int:
     return each_category(training.data.names, work, training.save_path, compare)
 
 
-def train(training: Training, name: str) -> Figures | None:
-    """Fit and save the model of category `name`; returns its figures if it is validated."""
+@dataclass(frozen=True)
+class Prepared:
+    """What training begins with. roi : region of interest, bool [H,W] of the crop, or None."""
+
+    category: Category
+    path: Path
+    planned: Plan
+    roi: np.ndarray | None
+
+
+def prepare(training: Training, name: str) -> Prepared:
+    """Check pictures and options of category `name` before the work; UsageError."""
     category, where = training.data.open(name), training.data.where(name)
     if training.exclude is not None:
         several = len(training.data.names) > 1
@@ -64,7 +75,6 @@ def train(training: Training, name: str) -> Figures | None:
         check_masks(category.test, training.loading.skip_bad, training.loading.max_pixels)
     path = writable_folder(training.save_path / name) / "best.pdparams"
     warn_of_crop(training.preprocessing, category.train[0].path, training.loading.max_pixels)
-
     planned = plan(
         **vars(training.model),
         preprocessing=training.preprocessing,
@@ -74,24 +84,34 @@ def train(training: Training, name: str) -> Figures | None:
     )
     if line := announcement(planned, len(category.train)):
         logger.info("%s: %s", name, line)
+    return Prepared(category, path, planned, _roi(training, planned, category.train[0]))
 
-    roi = _roi(training, planned, category.train[0])
+
+def train(training: Training, name: str) -> Figures | None:
+    """Fit and save the model of category `name`; returns its figures if it is validated."""
+    prepared, calibrating = prepare(training, name), training.calibrating
+    category, path, planned = prepared.category, prepared.path, prepared.planned
+    if calibrating.folds is not None:
+        require_folds(calibrating.folds, len(category.train), training.data.where(name))
     start = time.perf_counter()
     loader = loader_for(category.train, planned.preprocessing, training.loading)
     with unskipped(), KeptMaps(path.parent) as kept:
         keep = calibrating.wanted and calibrating.folder is None
         with loader:
-            detector, samples = _fit(training, planned, loader, roi, kept if keep else None)
+            detector, samples = _fit(training, prepared, loader, kept if keep else None)
         if calibrating.wanted:
-            found = _calibrate(training, detector, samples, kept)
-    with phase("saving"):
-        checkpoint.save(path, detector.arrays(), detector.record)
-    seconds, learned = time.perf_counter() - start, detector.record.pictures
-    logger.info("%s: fitted on %d pictures in %.1f s", path, learned, seconds)
+            found = calibrate(training, detector, samples, kept)
+        with phase("saving"):
+            checkpoint.save(path, detector.arrays(), detector.record)
+        seconds, learned = time.perf_counter() - start, detector.record.pictures
+        logger.info("%s: fitted on %d pictures in %.1f s", path, learned, seconds)
+        if calibrating.folds is not None:
+            wanted = calibrating.folds, training.verdicts.fpr
+            check_folds(detector, kept, found, *wanted, path.parent)
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
     if calibrating.wanted:
-        _report_calibration(training, detector, found, path)
+        report_calibration(training, detector, found, path)
     log_phases()
     if training.validation is None:
         print(printable(path))
@@ -123,19 +143,15 @@ def _roi(training: Training, planned: Plan, sample: Sample) -> np.ndarray | None
 
 
 def _fit(
-    training: Training,
-    planned: Plan,
-    loader: Loader,
-    roi: np.ndarray | None,
-    kept: KeptMaps | None,
+    training: Training, prepared: Prepared, loader: Loader, kept: KeptMaps | None
 ) -> tuple[Detector, list[Sample]]:
     """A detector fitted on the pictures of `loader`, which decodes them at the same time, and the
     pictures in the order of learning."""
     with phase("imports, weights"):
-        detector = build_detector(planned, training.engine, roi)
-    _log_settings(training.described)
+        detector = build_detector(prepared.planned, training.engine, prepared.roi)
+    log_settings(training.described)
     logger.info("%s", detector.record.weights_line())
-    name = planned.category
+    name = prepared.planned.category
     batches = progress(loader, len(loader), f"fit {name}", size=lambda batch: len(batch.samples))
     samples: list[Sample] = []
 
@@ -151,7 +167,7 @@ def _fit(
     return detector, samples
 
 
-def _calibrate(
+def calibrate(
     training: Training, detector: Detector, samples: list[Sample], kept: KeptMaps
 ) -> NormalPictures:
     """Give the detector scores of good pictures, and return them."""
@@ -167,7 +183,7 @@ def _calibrate(
     return found
 
 
-def _report_calibration(
+def report_calibration(
     training: Training, detector: Detector, found: NormalPictures, path: Path
 ) -> None:
     rule = training.verdicts.rule(detector.record.calibration, path)
@@ -182,7 +198,7 @@ def _report_calibration(
         draw(rows, found, transform, scale, path.parent, detector.record.category)
 
 
-def _log_settings(described: str) -> None:
+def log_settings(described: str) -> None:
     """Write versions and options to the log file, so that the run can be repeated."""
     import paddle
 

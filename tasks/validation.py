@@ -3,36 +3,27 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from common.calibration import Calibration, Rule
-from common.errors import UsageError, WorkError, printable
+from common.errors import UsageError, WorkError
 from common.files import writable_folder
 from common.progress import progress
 from common.timing import phase
-from datasets.loader import Batch
-from datasets.samples import Category, Sample, check_masks, require_test
-from datasets.transforms import Transform
-from evaluation import report
-from evaluation.figure import target_names
-from evaluation.figures import Figures, measure
-from evaluation.html import write_html
-from evaluation.pictures import Sheet
-from evaluation.promise import effect
-from evaluation.scale import Scale, scale_for
-from evaluation.testing import ScoredPicture, score_all
+from datasets.samples import Category, check_masks, require_test
+from evaluation.figures import Figures
+from evaluation.scale import scale_for
+from evaluation.testing import score_all
 from models import checkpoint
 from models.detector import Detector
+from models.ensemble import EnsembleDetector, EnsembleRecord
 from models.loading import check_record_memory, load_detector
-from models.options import find_model
+from models.options import find_models
 from models.record import Record
 from tasks.categories import each_category
+from tasks.results import Results, write_report
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
-from tasks.settings import Drawing, Validation
-from tasks.verdicts import describe
+from tasks.settings import Validation
+from tasks.sheets import chosen_pictures, draw_sheets, keeper
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +43,10 @@ def validate_all(validation: Validation) -> int:
 
 
 def _validate_saved(validation: Validation, name: str) -> Figures:
-    path = find_model(validation.model_path, validation.save_path, name)
-    record = checkpoint.load_record(path)
+    paths = find_models(validation.model_path, validation.save_path, name)
+    record, open_detector, path = _openable(validation, paths)
     if record.category != name:
         logger.warning("%s was trained on category %s, not %s", path, record.category, name)
-    check_record_memory(record, path, validation.loading.batch_size)
     logger.info("%s", record.weights_line())
     category = validation.data.open(name)
     require_test(category, validation.data.where(name))
@@ -64,31 +54,50 @@ def _validate_saved(validation: Validation, name: str) -> Figures:
     check_masks(category.test, loading.skip_bad, loading.max_pixels)
     warn_of_crop(record.preprocessing, category.test[0].path, loading.max_pixels)
 
-    def open_detector() -> Detector:
-        return load_detector(path, validation.engine, loading.batch_size)
-
     return validate(validation, open_detector, record, category, path)
+
+
+def _openable(
+    validation: Validation, paths: list[Path]
+) -> tuple[Record | EnsembleRecord, Callable[[], Detector | EnsembleDetector], Path | str]:
+    """The record of one or several models, a function that opens them, and their name: a text for
+    several."""
+    batch_size, records = validation.loading.batch_size, []
+    for path in paths:
+        records.append(checkpoint.load_record(path))
+        check_record_memory(records[-1], path, batch_size)
+
+    def open_members() -> list[Detector]:
+        return [load_detector(path, validation.engine, batch_size) for path in paths]
+
+    if len(paths) == 1:
+        return records[0], lambda: open_members()[0], paths[0]
+    if validation.calibrate:
+        raise UsageError("an ensemble cannot be saved; omit this option", "calibrate")
+    record = EnsembleRecord.of(records, paths)
+    return record, lambda: EnsembleDetector(open_members(), record), record.name
 
 
 def validate(
     validation: Validation,
-    open_detector: Callable[[], Detector],
-    record: Record,
+    open_detector: Callable[[], Detector | EnsembleDetector],
+    record: Record | EnsembleRecord,
     category: Category,
-    model_path: Path,
+    model_path: Path | str,
     seconds: dict[str, float] | None = None,
 ) -> Figures:
     """Score the test set of `category`; write and print its figures, and save its thresholds.
 
-    Pictures are decoded while `open_detector()` prepares the model of `record`. `seconds`: of what
-    was done before, for metrics.json.
+    Pictures are decoded while `open_detector()` prepares the model of `record`. `model_path` is a
+    text where no file contains the model. `seconds`: of what was done before, for metrics.json.
     """
-    start, model = time.perf_counter(), checkpoint.identity(model_path)
+    start, in_file = time.perf_counter(), isinstance(model_path, Path)
+    model = checkpoint.identity(model_path) if in_file else None
     validation.wanted.require(record.calibration, model_path)
     folder = writable_folder(validation.save_path / category.name)
     loader = loader_for(category.test, record.preprocessing, validation.loading, masks=True)
-    chosen = _chosen(category.test, validation.drawing)
-    pictures, keep = _keeper(loader.transform, chosen)
+    chosen = chosen_pictures(category.test, validation.drawing)
+    pictures, keep = keeper(loader.transform, chosen)
     what = f"validate {category.name}"
     with loader, unskipped():
         detector = open_detector()
@@ -97,41 +106,18 @@ def validate(
     if not tested:
         where = validation.data.where(category.name)
         raise WorkError(f"{where}: none of the test pictures can be read")
-    figures, record = measure(tested), detector.record
-    calibration = replace(record.calibration, best_f1=figures.best_f1(tested))
-    detector.record = record = replace(record, calibration=calibration)
-    rule = validation.wanted.rule(calibration, model_path)
+    results = Results.of(validation, detector, tested, model_path)
     took = {"picture": (time.perf_counter() - start) / len(tested)}
-    more = {
-        "seconds": {"fit": None, **(seconds or {}), **took},
-        "skipped": len(loader.skipped),
-        "model": {"path": str(model_path), **record.summary()},
-    }
-    report.write_figures(folder, category.name, tested, figures, rule, more)
-    _draw(pictures, tested, scale_for(rule, record.unit), folder / "pictures")
-    if validation.drawing.html:
-        with phase("report.html"):
-            write_html(folder)
-    _keep_calibration(validation, detector, category.name, model_path, model)
+    results.write(folder, category.name, len(loader.skipped), {**(seconds or {}), **took})
+    draw_sheets(pictures, tested, scale_for(results.rule, record.unit), folder / "pictures")
+    write_report(validation, folder)
+    if in_file:
+        _keep_calibration(validation, detector, category.name, model_path, model)
     log_phases()
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
-    said = f"{category.name}: {len(tested)} test pictures, results in {printable(folder)}"
-    said += f"\n{report.table(figures)}\n{_effects(rule, calibration, tested)}"
-    print(said)
-    logger.info("%s", said, extra={"file_only": True, "lines": True})
-    return figures
-
-
-def _effects(rule: Rule, calibration: Calibration, tested: list[ScoredPicture]) -> str:
-    """What the threshold of `rule` and that of best F1 do on the test pictures."""
-    lines, best = [describe(rule)], calibration.best_f1
-    if rule.threshold is not None:
-        lines.append(f"  {effect(rule.threshold, tested)}")
-    if best is not None and rule.origin != "f1":
-        lines.append(f"threshold {best.image:.6g}, of best F1 on these pictures")
-        lines.append(f"  {effect(best.image, tested)}")
-    return "\n".join(lines)
+    results.say(folder, category.name)
+    return results.figures
 
 
 def _keep_calibration(
@@ -154,46 +140,3 @@ def _keep_calibration(
         except WorkError as error:
             raise WorkError(f"{error}; use --no-calibrate to leave the model unchanged") from error
     logger.info("thresholds of best F1 saved in %s", path)
-
-
-def _keeper(transform: Transform, chosen: set[Path]) -> tuple[dict, Callable]:
-    """A dict, and a function that adds a batch's pictures in `chosen` to it, uint8 [H,W,3]."""
-    pictures = {}
-
-    def keep(batch: Batch) -> None:
-        wanted = [i for i, sample in enumerate(batch.samples) if sample.path in chosen]
-        kept = transform.denormalize(batch.images[wanted])
-        pictures.update(zip((batch.samples[i].path for i in wanted), kept, strict=True))
-
-    return pictures, keep
-
-
-def _chosen(samples: list[Sample], drawing: Drawing) -> set[Path]:
-    """Paths of the pictures to draw: all, or a limited number, in turn from each kind."""
-    if not drawing.wanted:
-        return set()
-    shuffled = np.random.default_rng(drawing.seed).permutation(len(samples))
-    kinds: dict[str, list[Path]] = {}
-    for i in shuffled:
-        kinds.setdefault(samples[i].kind, []).append(samples[i].path)
-    turns = [(turn, kind, path) for kind, paths in kinds.items() for turn, path in enumerate(paths)]
-    return {path for _, _, path in sorted(turns)[: drawing.limit]}
-
-
-def _draw(
-    pictures: dict[Path, np.ndarray], tested: list[ScoredPicture], scale: Scale, folder: Path
-) -> None:
-    """A sheet for each of `pictures`, all with the same colours."""
-    if not pictures:
-        return
-    sheet = Sheet(scale, truth=True)
-    drawn = [one for one in tested if one.path in pictures]
-    names = [Path(f"{one.kind}_{one.path.name}") for one in drawn]
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.png"):
-        old.unlink()  # so that sheets of an earlier run are not mistaken for new ones
-    with phase("drawing"):
-        targets = zip(drawn, target_names(names, ".png"), strict=True)
-        for one, target in progress(targets, len(drawn), "draw", size=lambda _: 1):
-            name = f"{one.kind}/{one.path.name}"
-            sheet.save(folder / target, name, pictures[one.path], one.score, one.map, one.mask)

@@ -23,12 +23,12 @@ class Wanted:
     threshold_from: str | None = None
     threshold: float | None = None
 
-    def require(self, calibration: Calibration, name: Path) -> None:
+    def require(self, calibration: Calibration, name: Path | str) -> None:
         """UsageError if the model `name` lacks what only training can give it."""
         if self.threshold_from == "fpr":
             self.rule(calibration, name)
 
-    def rule(self, calibration: Calibration, name: Path) -> Rule:
+    def rule(self, calibration: Calibration, name: Path | str) -> Rule:
         """UsageError if the model `name` has not what it needs."""
         try:
             return calibration.rule(self.fpr, self.threshold_from, self.threshold)

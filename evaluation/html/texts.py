@@ -190,12 +190,15 @@ def figures(metrics: Metrics) -> str:
 
 
 def settings(model: dict) -> str:
-    """All entries of metrics.json's `model`; those of inner objects as `outer.inner`."""
+    """All entries of metrics.json's `model`; those of inner objects as `outer.inner`, of objects in
+    a list as `list.1.inner`."""
     return _table(("setting", "value"), _flat(model), "texts")
 
 
 def _flat(entries: dict, prefix: str = "") -> Iterable[tuple[str, object]]:
     for name, value in entries.items():
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            value = {str(i): item for i, item in enumerate(value, 1)}
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, list):
