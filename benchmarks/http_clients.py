@@ -53,9 +53,18 @@ class Service:
         raise RuntimeError(f"the service did not start: {self.log.read_text()}")
 
     def memory(self) -> int:
-        """Resident memory in bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+        """Resident memory in bytes, with the processes that it started."""
+        return sum(map(_resident, _family(self.process.pid)))
+
+
+def _family(process: int) -> list[int]:
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [process, *(one for child in children for one in _family(int(child)))]
+
+
+def _resident(process: int) -> int:
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
 
 
 def _open(address: tuple[str, int]) -> bool:
@@ -76,15 +85,32 @@ class Picture:
 
 @dataclass
 class Found:
-    """What clients saw. `lost`: requests without an answer; `wrong`: answers with another score;
-    `refused`: connections that were not accepted."""
+    """What clients saw.
+
+    lost, wrong : requests without an answer, answers with another score
+    refused : connections that were not accepted
+    rates : answers per second of each round
+    """
 
     seconds: list[float] = field(default_factory=list)
     statuses: Counter = field(default_factory=Counter)
     lost: int = 0
     wrong: int = 0
     refused: int = 0
-    elapsed: float = 0.0
+    rates: list[float] = field(default_factory=list)
+
+    def add(self, other: "Found") -> None:
+        """Count what other clients saw, after these."""
+        self.seconds += other.seconds
+        self.statuses += other.statuses
+        self.lost, self.wrong = self.lost + other.lost, self.wrong + other.wrong
+        self.refused += other.refused
+        self.rates += other.rates
+
+    @property
+    def rate(self) -> float:
+        """Answers per second: the harmonic mean of rounds of as many requests."""
+        return len(self.rates) / sum(1 / rate for rate in self.rates)
 
     def quantile(self, share: float) -> float:
         """Of the times of answers, in seconds."""
@@ -161,7 +187,7 @@ def load(
         thread.start()
     for thread in threads:
         thread.join()
-    found.elapsed = time.perf_counter() - start
+    found.rates.append(len(found.seconds) / (time.perf_counter() - start))
     return found
 
 

@@ -6,8 +6,10 @@ python -m benchmarks.serve --model_dir exported/flange --pictures data/flange/te
 import logging
 import tempfile
 import time
-from itertools import cycle, islice
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.http_clients import Found, Picture, Service, load
 from common.errors import run
@@ -15,6 +17,7 @@ from common.logs import start_logging
 from common.options import Parser, whole
 
 WARM = 500  # requests until memory should be flat
+ROUNDS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -47,58 +50,50 @@ def main() -> int:
         for content, judgement in zip(contents, inspector.inspect(contents), strict=True)
     ]
     category = inspector.record.category
-    before = _direct(inspector, contents)
-    del inspector
+    found, direct, memory = Found(), [], []
+
+    def after(number: int) -> None:
+        if number % 100 == 0:
+            memory.append(service.memory())
+
     with (
         tempfile.TemporaryDirectory() as folder,
         Service(options.model_dir, Path(folder) / "log") as service,
     ):
-        memory = {}
-
-        def after(number: int) -> None:
-            if number >= WARM and number % 100 == 0:
-                memory[number] = service.memory()
-
-        full = load(
-            service.address, category, pictures, options.requests, options.clients, after=after
-        )
-        rate = options.requests / full.elapsed
-        half = load(
-            service.address, category, pictures, options.half, options.clients, rate=rate / 2
-        )
-    inspector = Inspector.open(options.model_dir).load()
-    after_load = _direct(inspector, contents)
-    _report(full, half, rate, (before, after_load), list(memory.values()))
-    return 0 if not (full.lost or full.wrong or half.lost or half.wrong) else 1
+        fire = partial(load, service.address, category, pictures, clients=options.clients)
+        fire(WARM)
+        for _ in range(ROUNDS):  # in turns, since other work on the machine disturbs both
+            direct.append(_direct(inspector, contents))
+            found.add(fire(options.requests // ROUNDS, after=after))
+        half = fire(options.half, rate=found.rate / 2)
+    _report(found, half, direct, memory)
+    return 1 if found.lost or found.wrong or half.lost or half.wrong else 0
 
 
-def _direct(inspector, contents: list[bytes], seconds: float = 20) -> float:
+def _direct(inspector, contents: list[bytes], seconds: float = 5) -> float:
     """Pictures per second that Inspector judges in batches."""
-    list(inspector.inspect(contents))
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
-        for judgement in inspector.inspect(islice(cycle(contents), 4 * len(contents))):
+        for judgement in inspector.inspect(contents):
             done += 1
             _ = judgement.regions
     return done / (time.perf_counter() - start)
 
 
-def _report(
-    full: Found, half: Found, rate: float, direct: tuple[float, float], memory: list[int]
-) -> None:
-    best = max(direct)
-    print(f"Inspector, batches of 8: {direct[0]:.1f} before, {direct[1]:.1f} after, pictures/s")
-    print(f"service, full load: {rate:.1f} pictures/s, {100 * rate / best:.0f} % of the better")
+def _report(full: Found, half: Found, direct: list[float], memory: list[int]) -> None:
+    print(f"Inspector, batches of 8: {np.mean(direct):.1f} pictures/s, rounds {np.round(direct)}")
+    print(f"service, full load: {full.rate:.1f} pictures/s, rounds {np.round(full.rates)}")
+    shares = np.divide(full.rates, direct)
+    print(f"the service's share: {full.rate / np.mean(direct):.2f}, median {np.median(shares):.2f}")
     print(f"answers: {dict(full.statuses)}, lost {full.lost}, wrong {full.wrong}")
     for name, found in (("full", full), ("half", half)):
         p50, p99 = (1000 * found.quantile(share) for share in (0.5, 0.99))
         print(f"{name} load: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
-    first, last = memory[0], memory[-1]
+    first, low, high = memory[0] / 1e6, min(memory) / 1e6, max(memory) / 1e6
     print(
-        f"memory after {WARM} requests {first / 1e6:.0f} MB, at the end {last / 1e6:.0f} MB "
-        f"({100 * (last / first - 1):+.1f} %), from {min(memory) / 1e6:.0f} to "
-        f"{max(memory) / 1e6:.0f} MB"
+        f"memory: {first:.0f} MB after {WARM} requests, then {low:.0f} to {high:.0f} MB,", end=" "
     )
+    print(f"{memory[-1] / 1e6:.0f} MB at the end ({100 * (memory[-1] / memory[0] - 1):+.1f} %)")
 
 
 if __name__ == "__main__":

@@ -27,10 +27,18 @@ class Batcher:
     inspector : its `batch_size` is the largest batch
     window : seconds to wait for more pictures before a batch that is not full
     observe : called with the number of pictures of each batch
+    ended : called when the thread ends
     """
 
-    def __init__(self, inspector: Inspector, window: float, observe: Callable[[int], None]):
-        self.inspector, self.window, self.observe = inspector, window, observe
+    def __init__(
+        self,
+        inspector: Inspector,
+        window: float,
+        observe: Callable[[int], None],
+        ended: Callable[[], None],
+    ):
+        self.inspector, self.window = inspector, window
+        self.observe, self.ended = observe, ended
         self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
@@ -46,12 +54,16 @@ class Batcher:
         """End the thread after the pictures that wait."""
         self._waiting.put(None)
 
+    def join(self) -> None:
+        self._thread.join()
+
     def _run(self) -> None:
         while not self._stopped:
             batch = [one for one in self._next() if not one.judged.cancelled()]
             if batch:
                 self.observe(len(batch))
                 self._judge(batch)
+        self.ended()
 
     def _next(self) -> list[_Waiting]:
         """The next batch; it waits for the first picture, and for more until the window ends."""

@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from common.errors import UsageError, keep_termination, listed
-from inspection import Decoded, Inspector
+from common.errors import UsageError, listed
+from inspection import Inspector
 from service.batching import Batcher
+from service.networks import NetworkDetector, Networks, noise
 from service.settings import Settings
 from tasks.verdicts import describe
 
@@ -21,34 +23,48 @@ PROBE_SECONDS = 5.0  # until a probe counts as failed; and how long its result i
 logger = logging.getLogger(__name__)
 
 
-def open_all(settings: Settings) -> dict[str, Inspector]:
-    """An inspector for each category in `settings.model_dir`; each has judged a test picture.
+@dataclass(frozen=True)
+class Opened:
+    """An inspector for each category; `networks` is the process that scores for all of them."""
+
+    inspectors: dict[str, Inspector]
+    networks: Networks
+
+
+def open_all(settings: Settings) -> Opened:
+    """The models in `settings.model_dir`; each has judged a test picture.
 
     Raises UsageError if there is no model, or two of one category; WorkError if one is damaged.
     """
-    found: dict[str, Inspector] = {}
+    chosen = {
+        "batch_size": settings.batch_size,
+        "max_pixels": settings.limits.pixels,
+        "min_area": settings.min_area,
+        **vars(settings.wanted),
+    }
+    found: dict[str, tuple[Path, Inspector]] = {}
     for folder in _folders(settings.model_dir):
-        inspector = Inspector.open(
-            folder,
-            settings.engine,
-            batch_size=settings.batch_size,
-            max_pixels=settings.limits.pixels,
-            min_area=settings.min_area,
-            **vars(settings.wanted),
-        )
+        inspector = Inspector.open(folder, settings.engine, **chosen)
         category = inspector.record.category
         if category in found:
             raise UsageError(
-                f"{found[category].path} and {inspector.path}: both are of category {category}; "
+                f"{found[category][0]} and {folder}: both have a model of category {category}; "
                 "keep one of them in this folder",
                 "model_dir",
             )
-        found[category] = inspector
-    for category, inspector in found.items():
-        for size in {1, settings.batch_size}:  # the first batch of a size takes longer
-            inspector.judge([probe(inspector)] * size)
-        logger.info("%s: %s (%s)", category, describe(inspector.rule), inspector.path)
-    return found
+        found[category] = folder, inspector
+    pixels = max(math.prod(inspector.record.size) for _, inspector in found.values())
+    folders = [folder for folder, _ in found.values()]
+    networks = Networks(folders, settings.engine, settings.batch_size, pixels).start()
+    inspectors = {}
+    for index, (category, (_, known)) in enumerate(found.items()):
+        logger.info("%s: %s (%s)", category, describe(known.rule), known.path)
+        detector = NetworkDetector(known.record, networks, index)
+        opened = Inspector(known.record, lambda _, it=detector: it, known.path, **chosen)
+        judged = opened.judge([opened.decode(noise(opened))])
+        logger.debug("regions of noise: %d", len(judged[0].regions))  # imports what they need
+        inspectors[category] = opened
+    return Opened(inspectors, networks)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -70,21 +86,27 @@ def _folders(root: Path) -> list[Path]:
     return folders
 
 
-def probe(inspector: Inspector) -> Decoded:
-    """A test picture: noise."""
-    noise = np.random.default_rng(0).integers(0, 256, (*inspector.record.size, 3), np.uint8)
-    return inspector.decode(noise)
-
-
 class Model:
     """A model that serves. It ends when it is retired and no request uses it any more."""
 
-    def __init__(self, inspector: Inspector, batcher: Batcher):
-        self.inspector, self.batcher = inspector, batcher
-        self.record = inspector.record
+    def __init__(
+        self,
+        inspector: Inspector,
+        window: float,
+        observe: Callable[[str, int], None],
+        ended: Callable[[str], None],
+    ):
+        """`observe` is called with the category and the size of each batch, `ended` at the end;
+        both in another thread."""
+        self.inspector, self.record = inspector, inspector.record
+        category = self.record.category
+        self.batcher = Batcher(
+            inspector, window, partial(observe, category), partial(ended, category)
+        )
         self.version = self.record.arrays_sha256[:12]
         self.loaded = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._users, self._retired = 0, False
+        self._probe = inspector.decode(noise(inspector))
         self._probed, self._answers = -PROBE_SECONDS, True
 
     @contextmanager
@@ -110,7 +132,7 @@ class Model:
             return self._answers
         self._probed = time.monotonic()
         try:
-            await asyncio.wait_for(self.batcher.judge(probe(self.inspector)), PROBE_SECONDS)
+            await asyncio.wait_for(self.batcher.judge(self._probe), PROBE_SECONDS)
             self._answers = True
         except Exception:  # whatever it is, the model does not answer
             logger.exception("%s: the test picture was not judged", self.record.category)
@@ -124,22 +146,27 @@ class Models:
     def __init__(
         self,
         settings: Settings,
-        inspectors: dict[str, Inspector],
+        opened: Opened,
         observe: Callable[[str, int], None],
     ):
         """`observe` is called with the category and the size of each batch."""
         self._settings, self._observe = settings, observe
         self._reloading = asyncio.Lock()
-        self.by_category = self._served(inspectors)
+        self.by_category = self._served(opened)
 
-    def _served(self, inspectors: dict[str, Inspector]) -> dict[str, Model]:
-        return {category: self._model(category, found) for category, found in inspectors.items()}
+    def _served(self, opened: Opened) -> dict[str, Model]:
+        left = set(opened.inspectors)
 
-    def _model(self, category: str, inspector: Inspector) -> Model:
-        def observe(size: int) -> None:
-            self._observe(category, size)
+        def ended(category: str) -> None:
+            """The networks end with the last of their models."""
+            left.discard(category)
+            if not left:
+                opened.networks.close()
 
-        return Model(inspector, Batcher(inspector, self._settings.window, observe))
+        return {
+            category: Model(inspector, self._settings.window, self._observe, ended)
+            for category, inspector in opened.inspectors.items()
+        }
 
     async def reload(self) -> None:
         """Open all models anew and use them from now on; requests under way keep the former ones.
@@ -147,9 +174,8 @@ class Models:
         Raises as `open_all`; the former models stay then.
         """
         async with self._reloading:
-            inspectors = await asyncio.to_thread(open_all, self._settings)
-            keep_termination()
-            former, self.by_category = self.by_category, self._served(inspectors)
+            opened = await asyncio.to_thread(open_all, self._settings)
+            former, self.by_category = self.by_category, self._served(opened)
             for model in former.values():
                 model.retire()
 
@@ -162,5 +188,8 @@ class Models:
             return all([await model.answers() for model in models])
 
     def close(self) -> None:
+        """End all models and wait for it."""
         for model in self.by_category.values():
             model.retire()
+        for model in self.by_category.values():
+            model.batcher.join()

@@ -14,7 +14,7 @@ from service.connection import connections
 from service.guard import LONGEST_HEAD, Guard
 from service.inspecting import Inspecting
 from service.metrics import Metrics
-from service.models import Models, open_all
+from service.models import Models, Opened, open_all
 from service.reloading import Reloading
 from service.settings import Settings
 from service.webhook import Reporter
@@ -31,9 +31,9 @@ def serve(settings: Settings) -> int:
         return asyncio.run(_serve(settings, open_all(settings), listening))
 
 
-async def _serve(settings: Settings, inspectors: dict, listening: socket.socket) -> int:
+async def _serve(settings: Settings, opened: Opened, listening: socket.socket) -> int:
     metrics, limits = Metrics(), settings.limits
-    models = Models(settings, inspectors, lambda name, n: metrics.batches.labels(name).observe(n))
+    models = Models(settings, opened, lambda name, n: metrics.batches.labels(name).observe(n))
     reporter = None
     if settings.webhook is not None:
         reporter = Reporter(settings.webhook, lambda result: metrics.webhooks.labels(result).inc())
@@ -74,7 +74,8 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     except OSError as error:
         raise UsageError(f"{host}: no such address ({error.strerror})", "host") from error
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends without delay (TCP_NODELAY) only where the protocol is named.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
