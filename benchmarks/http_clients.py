@@ -54,17 +54,22 @@ class Service:
 
     def memory(self) -> int:
         """Resident memory in bytes, with the processes that it started."""
-        return sum(map(_resident, _family(self.process.pid)))
+        return sum(map(self.resident, self.processes()))
+
+    def processes(self) -> list[int]:
+        """The service and the processes that it started."""
+        return _family(self.process.pid)
+
+    @staticmethod
+    def resident(process: int) -> int:
+        """Resident memory of a process in bytes."""
+        status = Path(f"/proc/{process}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
 
 
 def _family(process: int) -> list[int]:
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     return [process, *(one for child in children for one in _family(int(child)))]
-
-
-def _resident(process: int) -> int:
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
 
 
 def _open(address: tuple[str, int]) -> bool:

@@ -20,6 +20,7 @@ from common.logs import start_logging
 from inspection import Inspector
 from models.detector import Scores
 from models.engine import Engine
+from models.predictor import AT_ONCE
 
 CONTEXT = multiprocessing.get_context("spawn")
 END_SECONDS = 10.0
@@ -148,8 +149,9 @@ def _run(
 def _opened(folder: Path, engine: Engine, batch_size: int):
     """The detector in `folder`, which has judged test pictures."""
     inspector = Inspector.open(folder, engine, batch_size=batch_size)
-    for size in {1, batch_size}:  # the first batch of a size takes longer
-        inspector.judge([inspector.decode(noise(inspector))] * size)
+    picture = inspector.decode(noise(inspector))
+    for size in range(min(batch_size, AT_ONCE), 0, -1):
+        inspector.judge([picture] * size)  # the first batch of a size needs time and memory
     return inspector.detector
 
 
