@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from common.calibration import LARGEST_FPR
@@ -114,7 +114,12 @@ def _add_state(app: FastAPI, models: Models, reloading: Reloading, metrics: Metr
             return JSONResponse({"state": "a model does not answer"}, 503)
         return {"state": "ready"}
 
-    @app.get("/metrics", responses=openapi.refusals(401), tags=["state"])
+    @app.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        responses=openapi.NO_TOKEN,
+        tags=["state"],
+    )
     async def count():
         """Requests, latencies, queue, verdicts and scores, for Prometheus."""
         return Response(metrics.text(), media_type=metrics.content_type)

@@ -15,6 +15,8 @@ each. `GET /v1/models` lists the categories.
 
     curl -H "Content-Type: image/png" --data-binary @a.png http://127.0.0.1:8000/v1/CATEGORY/inspect
     curl -F a=@a.png -F b=@b.png "http://127.0.0.1:8000/v1/CATEGORY/inspect?fpr=0.001&map=png"
+
+If the service was started with a token, add `-H "Authorization: Bearer TOKEN"`.
 """
 REFUSALS = {
     400: "the body is empty, incomplete or not well-formed",
@@ -28,6 +30,12 @@ REFUSALS = {
     503: "the service is busy; send the request again after Retry-After seconds",
     504: "the pictures were not judged in time",
 }
+NO_TOKEN = {  # where the answer itself is not JSON
+    401: {
+        "description": REFUSALS[401].capitalize(),
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+}
 RELOADS = {
     403: {"model": Error, "description": "The service has no token"},
     409: {"model": Error, "description": "The models cannot be opened; the former ones stay"},
@@ -36,7 +44,7 @@ BINARY = {"schema": {"type": "string", "format": "binary"}}
 FILES = {
     "type": "object",
     "properties": {
-        "pictures": {"type": "array", "items": {"type": "string", "format": "binary"}},
+        "pictures": {"type": "array", "minItems": 1, "items": BINARY["schema"]},
     },
     "required": ["pictures"],
 }
@@ -82,6 +90,9 @@ def describe(app: FastAPI, categories: list[str], token: bool) -> dict:
 
 def _complete(operation: dict, categories: list[str], token: bool) -> None:
     for parameter in operation.get("parameters", []):
+        # A parameter that may be left out is not one that may be null.
+        for schema in parameter["schema"].pop("anyOf", []):
+            parameter["schema"] |= schema if schema != {"type": "null"} else {}
         if parameter["name"] == "category" and not token:
             parameter["example"] = categories[0]
     if token and 401 in {int(code) for code in operation["responses"] if code.isdigit()}:
