@@ -14,7 +14,7 @@ from common.tail import Tail, fit_tail
 
 LONGEST = 1000  # characters of `source`
 MOST_SCORES = 1000  # that a model keeps; the highest half of them without gaps
-LARGEST_FPR = 0.5
+SMALLEST_FPR, LARGEST_FPR = 1e-9, 0.5
 FPR = 0.01  # default false-alarm rate
 LEFT_OUT, HELD_OUT = "left out one by one", "held out"
 LOW = math.log(19)  # the normalised score of the median good picture is 1/20
@@ -100,7 +100,8 @@ class NormalScores:
 class Normal:
     """Scores of good pictures that the model did not learn from, or as if it had not.
 
-    image, peak : image scores, and maxima of the anomaly maps
+    image, peak : image scores, and maxima of the anomaly maps (where maps take long, of fewer
+        pictures: those of `spread`)
     usual : a usual score of a good pixel
     source : LEFT_OUT for training pictures, HELD_OUT for others
     pictures_sha256 : of the names of the pictures in their order; models with the same one can be
@@ -117,8 +118,8 @@ class Normal:
         _finite(self, "usual")
         if self.source not in (LEFT_OUT, HELD_OUT):
             raise ValueError(f"source {self.source[:80]!r}: expected {LEFT_OUT!r} or {HELD_OUT!r}")
-        if self.image.pictures != self.peak.pictures:
-            raise ValueError("image and peak scores are of different numbers of pictures")
+        if self.image.pictures < self.peak.pictures:
+            raise ValueError("more peak scores than image scores")
         if len(self.pictures_sha256) != 64:
             raise ValueError("pictures_sha256: expected a SHA-256")
 
@@ -223,8 +224,8 @@ class Calibration:
 
         ValueError if the model has not what `origin` needs, or `fpr` is out of range.
         """
-        if not 0 < fpr <= LARGEST_FPR:
-            raise ValueError(f"fpr {fpr}: expected a number above 0, at most {LARGEST_FPR}")
+        if not SMALLEST_FPR <= fpr <= LARGEST_FPR:
+            raise ValueError(f"fpr {fpr}: expected a number from {SMALLEST_FPR} to {LARGEST_FPR}")
         if origin not in (None, "fpr", "f1"):
             raise ValueError(f"threshold_from {origin!r}: expected fpr or f1")
         has = {"fpr": self.normal, "f1": self.best_f1}
@@ -250,6 +251,12 @@ class Calibration:
         return Rule()
 
 
+def spread(n: int, few: int) -> list[int]:
+    """`few` of the indices 0 to n − 1, evenly spread: those of the pictures with peak scores, where
+    there are fewer of them than image scores."""
+    return list(range(n)) if few >= n else [i * (n - 1) // max(few - 1, 1) for i in range(few)]
+
+
 def ranks(n: int) -> Sequence[int]:
     """The ranks, from 0, of the scores that are kept of n: all, or MOST_SCORES of them.
 
@@ -264,8 +271,14 @@ def ranks(n: int) -> Sequence[int]:
 
 
 def _above(value: float) -> float:
-    """The next larger number of float32, the type of scores."""
-    return value + max(abs(value) * 2**-23, 1e-30)
+    """The next larger number of float32, the type of scores.
+
+    Exactly: a score that is next to `value` is defective, and a threshold that NumPy rounds to
+    float32 stays above `value`.
+    """
+    if value <= 0:
+        return value + max(abs(value) * 2**-23, 2**-149)
+    return value + max(math.ldexp(1.0, math.frexp(value)[1] - 24), 2**-149)
 
 
 def _finite(found, *names: str) -> None:

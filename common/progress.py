@@ -3,13 +3,28 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 5.0
+Watcher = Callable[[str, int, int], None]  # what, how many are done, of how many
+
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Calls `watcher` at each step of long work in this thread; what it raises ends the work."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 def progress(
@@ -23,6 +38,7 @@ def progress(
 
     start = said = time.perf_counter()
     done = told = 0
+    watcher = _watcher.get()
 
     def tell(at_end: bool = False):
         speed = done / (time.perf_counter() - start)
@@ -35,6 +51,8 @@ def progress(
             yield batch
             done += size(batch)
             bar.update(size(batch))
+            if watcher is not None:
+                watcher(what, done, total)
             if time.perf_counter() - said >= SECONDS_BETWEEN_LINES:
                 said, told = time.perf_counter(), done
                 tell()

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SHARE = 5  # the highest fifth of a sample is its tail,
-FEWEST = 10  # but at least so many values
+FEWEST = 10  # but at least so many values,
+MOST = 400  # and at most so many: of many scores, a model keeps only the highest without gaps
 HEAVIEST = 0.5  # largest shape: beyond it, a variance does not exist
 
 
@@ -52,7 +53,7 @@ def fit_tail(values: Sequence[float], total: int | None = None) -> Tail:
     for m of n values above it.
     """
     total = len(values) if total is None else total
-    m = min(len(values) - 1, max(FEWEST, total // SHARE))
+    m = min(len(values) - 1, max(FEWEST, min(total // SHARE, MOST)))
     start = values[-m - 1]
     beyond = [value - start for value in values[-m:]]
     mean = math.fsum(beyond) / m

@@ -17,7 +17,7 @@ def excluded(samples: list[Sample], file: Path, several: bool) -> list[Sample]:
     try:
         if file.stat().st_size > MOST_BYTES:
             raise UsageError(f"{file}: more than {MOST_BYTES >> 20} MB", "exclude")
-        lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}", "exclude") from error
     wanted = {PurePath(line.strip()).parts for line in lines if line.strip()}

@@ -56,9 +56,9 @@ class Sheet:
         heat = overlay(picture, canvas.resized_map(anomaly_map, *size), self.scale)
         panels = {"picture": picture, "heat map": heat}
         if self.scale.threshold is not None:
-            cut = f"≥ {self.scale.cut(anomaly_map):.4g}" if region.any() else "none"
+            title = "predicted mask" if region.any() else "predicted mask: none"
             panels["outline"] = outlined(picture, canvas.resized_mask(region, *size))
-            panels[f"predicted mask: {cut}"] = _black_and_white(region, size)
+            panels[title] = _black_and_white(region, size)
         return panels
 
     def _in_a_row(self, panels: dict[str, np.ndarray]) -> Image.Image:

@@ -26,14 +26,16 @@ def write_figures(
     figures: Figures,
     rule: Rule,
     more: dict,
+    promised: Rule | None = None,
 ) -> None:
     """Write metrics.json, scores.csv, roc.csv, roc.png, pr.png and histogram.png into `folder`.
 
-    Verdicts are by `rule`. `more` holds further entries of metrics.json.
+    Verdicts are by `rule`. `more` holds further entries of metrics.json. `promised`: the rule of
+    the false-alarm rate, if `rule` is another one.
     """
     defective = sum(picture.defective for picture in tested)
     counts = {"good": len(tested) - defective, "defective": defective}
-    promise = Promise.of(rule, tested)
+    promise = Promise.of(promised or rule, tested)
     record = {
         "category": category,
         **figures.record(),

@@ -6,6 +6,7 @@ import numpy as np
 
 from common.calibration import Rule
 
+CONNECTED = np.ones((3, 3))  # pixels that touch at a corner are of one part
 VERDICTS = {True: "defective", False: "good", None: "unknown"}
 
 
@@ -31,25 +32,42 @@ class Scale:
     pixel_threshold: float | None = None
 
     def region(self, score: float, anomaly_map: np.ndarray) -> np.ndarray:
-        """Where the defect is, bool [H,W]: the pixels from `cut` on.
+        """Where the defect is, bool [H,W]: `tops` of the map.
 
         Empty exactly where the picture is not judged defective.
         """
         if self.threshold is None or score < self.threshold:
             return np.zeros(anomaly_map.shape, bool)
-        return anomaly_map >= self.cut(anomaly_map)
+        return tops(anomaly_map, self.cut(anomaly_map), self.usual)
 
     def cut(self, anomaly_map: np.ndarray) -> float:
-        """The pixel score from which the region of a defective picture begins.
+        """The least pixel score of the regions of a defective picture.
 
-        It is the pixel threshold, but at most half-way to the worst pixel: all of a faint defect
-        may be below the pixel threshold, which suits the pixels of a whole test set. Half-way
-        starts at `peak`, or at `usual` where no pixel reaches `peak`.
+        It is the pixel threshold, but at most half-way from a usual pixel to the worst: all of a
+        faint defect may be below the pixel threshold.
         """
-        worst = float(anomaly_map.max())
-        base = self.peak if self.peak is not None and worst >= self.peak else self.usual
-        cut = min((base + worst) / 2, worst)
+        cut = _half_way(self.usual, float(anomaly_map.max()))
         return cut if self.pixel_threshold is None else min(self.pixel_threshold, cut)
+
+
+def tops(scores: np.ndarray, cut: float, usual: float) -> np.ndarray:
+    """The pixels of each connected part above `cut`, from half-way to its own highest pixel on.
+
+    bool [H,W]. The smoothing of maps and the receptive fields of the network surround a strong
+    defect with high scores; half-way from `usual`, a usual score, is near its border. Each part has
+    its own height, so that a strong defect does not hide a weaker one.
+    """
+    from scipy import ndimage
+
+    parts, count = ndimage.label(scores >= cut, CONNECTED)
+    heights = np.asarray(ndimage.maximum(scores, parts, range(1, count + 1)))
+    own = np.maximum(cut, _half_way(usual, heights))
+    return scores >= np.concatenate([[np.inf], own])[parts]
+
+
+def _half_way(usual, worst):
+    """Half-way from `usual` to `worst`, or `worst` if that is less; numbers or arrays."""
+    return np.minimum((usual + worst) / 2, worst)
 
 
 def usual_score(pixels: np.ndarray) -> float:

@@ -57,8 +57,7 @@ class Judgement:
     def regions(self) -> list[Region]:
         """Defective parts of the original picture, largest first; none where it is not defective.
 
-        They consist of the pixels above the pixel threshold, or more if the picture has none
-        (evaluation.scale.Scale.cut).
+        Their pixels are those of evaluation.scale.Scale.region, on the original picture.
         """
         return self._marked[1]
 
@@ -71,7 +70,7 @@ class Judgement:
     def _marked(self) -> tuple[np.ndarray, list[Region]]:
         cut = self.scale.cut(self.map) if self.verdict == "defective" else np.inf
         crop = self.transform.preprocessing.box(self.size)
-        return original_mask(self.map, cut, crop, self.size, self.min_area)
+        return original_mask(self.map, cut, crop, self.size, self.min_area, self.scale.usual)
 
     @property
     def picture(self) -> np.ndarray:

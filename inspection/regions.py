@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from evaluation.scale import CONNECTED, tops
+
 MARGIN = 2  # pixels of the crop around a region, so that upsampling finds its border
-CONNECTED = np.ones((3, 3))  # pixels that touch at a corner are of one region
 
 
 @dataclass(frozen=True)
 class Region:
-    """A connected part of the original picture whose pixel scores are above the threshold.
+    """A connected part of the mask of a defect, in the original picture.
 
     box : left, top, right, bottom in pixels; right and bottom are the first pixels outside
     area : number of pixels
@@ -29,16 +30,18 @@ def original_mask(
     crop: tuple[float, float, float, float],
     size: tuple[int, int],
     min_area: int = 0,
+    usual: float = -np.inf,
 ) -> tuple[np.ndarray, list[Region]]:
     """The mask bool [H,W] of a picture, and its regions, largest first.
 
     Parameters
     ----------
     anomaly_map : float32 [h,w] of the crop
-    cut : pixel score from which a pixel is defective
+    cut : least pixel score of a defect
     crop : left, top, right, bottom of the crop in the picture; outside it nothing is defective
     size : (width, height) of the picture
     min_area : smaller regions, in pixels, are removed
+    usual : a usual pixel score; see evaluation.scale.tops
     """
     mask = np.zeros(size[::-1], bool)
     marked = np.argwhere(anomaly_map >= cut)
@@ -47,7 +50,7 @@ def original_mask(
     left, top, right, bottom = _window(marked, anomaly_map.shape, crop, size)
     scores = _upsampled(anomaly_map, crop, (left, top, right, bottom))
     cut = min(cut, float(scores.max()))  # a peak between two pixels is higher than both
-    found, regions = _regions(scores, cut, (left, top), min_area)
+    found, regions = _regions(scores, tops(scores, cut, usual), (left, top), min_area)
     mask[top:bottom, left:right] = found
     return mask, regions
 
@@ -84,12 +87,12 @@ def _upsampled(anomaly_map: np.ndarray, crop: tuple, window: tuple) -> np.ndarra
 
 
 def _regions(
-    scores: np.ndarray, cut: float, corner: tuple[int, int], min_area: int
+    scores: np.ndarray, mask: np.ndarray, corner: tuple[int, int], min_area: int
 ) -> tuple[np.ndarray, list[Region]]:
-    """The pixels with at least `cut`, and their regions; `corner`: left, top of the window."""
+    """`mask` without small regions, and its regions; `corner`: left, top of the window."""
     from scipy import ndimage
 
-    labels, count = ndimage.label(scores >= cut, CONNECTED)
+    labels, count = ndimage.label(mask, CONNECTED)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     regions, removed = [], [0]
     for i, place in enumerate(ndimage.find_objects(labels)):

@@ -116,6 +116,11 @@ class Detector:
         with phase("scoring"), np.errstate(invalid="ignore"):
             return self._scores(*self.head.leave_one_out(self._masked(maps), first))
 
+    def left_out_image(self, maps: list[np.ndarray], first: int) -> np.ndarray:
+        """Only the image scores of `left_out`, [B]; for a head with `few_maps`."""
+        with phase("scoring"):
+            return self.head.leave_image_out(self._masked(maps), first)
+
     def judge(self, maps: list[np.ndarray]) -> Scores:
         """Scores from the outputs of `features`; WorkError if scores are not finite."""
         if self.head is None:

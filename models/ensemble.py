@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.calibration import MOST_SCORES, Calibration, Normal, NormalScores, Rule
+from common.calibration import MOST_SCORES, Calibration, Normal, NormalScores, Rule, spread
 from common.errors import UsageError, WorkError
 from common.preprocessing import Preprocessing
 from models.detector import Detector, Scores
@@ -149,7 +149,8 @@ def _normal(records: Sequence[Record]) -> Normal:
     image = [scaling.image(np.array(normal.image.values)) for scaling, normal in pairs]
     # The mean of the maxima of maps is at least the maximum of their mean. So the pixel threshold
     # is slightly too high rather than too low: it promises the rate, too.
-    peak = [scaling.pixel(np.array(normal.peak.values)) for scaling, normal in pairs]
+    few = min(normal.peak.pictures for normal in normals)
+    peak = [scaling.pixel(_some(normal.peak, few)) for scaling, normal in pairs]
     return Normal(
         NormalScores.of(np.mean(image, axis=0).tolist()),
         NormalScores.of(np.mean(peak, axis=0).tolist()),
@@ -157,6 +158,11 @@ def _normal(records: Sequence[Record]) -> Normal:
         normals[0].source,
         normals[0].pictures_sha256,
     )
+
+
+def _some(scores: NormalScores, few: int) -> np.ndarray:
+    """The scores of as many pictures as the member with the fewest has maps of."""
+    return np.array(scores.values)[spread(scores.pictures, few)]
 
 
 def _require_same(names: str, first: Record, other: Record) -> None:

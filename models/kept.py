@@ -38,7 +38,8 @@ class KeptMaps:
         self.shapes: list[list[tuple[int, ...]]] = []
 
     def __enter__(self) -> "KeptMaps":
-        self.file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - closed by __exit__
+        # Without a buffer, so that a full disk is noticed at once. Closed by __exit__.
+        self.file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115
         return self
 
     def __exit__(self, *_) -> None:
@@ -52,7 +53,7 @@ class KeptMaps:
             return
         try:
             for stage in maps:
-                np.ascontiguousarray(stage, np.float32).tofile(self.file)
+                self._write(np.ascontiguousarray(stage, np.float32))
         except OSError as error:  # the disk is full: another process may have filled it
             logger.info("features of %d pictures are kept, no more: %s", self.pictures, error)
             self.full = True
@@ -66,6 +67,12 @@ class KeptMaps:
         self.file.seek(0)
         for shapes in self.shapes:
             yield [self._read(shape) for shape in shapes]
+
+    def _write(self, array: np.ndarray) -> None:
+        # `tofile` does not notice if the last bytes of its buffer find no room.
+        left = memoryview(array).cast("B")
+        while left:
+            left = left[self.file.write(left) :]
 
     def _read(self, shape: tuple[int, ...]) -> np.ndarray:
         array = np.fromfile(self.file, np.float32, int(np.prod(shape)))

@@ -9,9 +9,9 @@ import numpy as np
 from common.errors import UsageError
 from common.progress import progress
 from evaluation.folds import FoldCheck
+from inspection.normal import NormalPictures
 from models.detector import Detector
 from models.kept import KeptMaps
-from tasks.calibration import NormalPictures
 
 logger = logging.getLogger(__name__)
 

@@ -26,6 +26,7 @@ class Results:
     """The test pictures of a category, scored by the model of `record`, which is at `model_path`.
 
     rule : for verdicts
+    promised : of the false-alarm rate, also where verdicts are by another rule
     """
 
     record: Record | EnsembleRecord
@@ -33,6 +34,7 @@ class Results:
     tested: list[ScoredPicture]
     figures: Figures
     rule: Rule
+    promised: Rule
 
     @classmethod
     def of(
@@ -47,11 +49,12 @@ class Results:
         calibration = replace(record.calibration, best_f1=figures.best_f1(tested))
         detector.record = replace(record, calibration=calibration)
         rule = validation.wanted.rule(calibration, model_path)
-        return cls(detector.record, model_path, tested, figures, rule)
+        promised = calibration.rule(validation.wanted.fpr)
+        return cls(detector.record, model_path, tested, figures, rule, promised)
 
     @property
     def promise(self) -> Promise | None:
-        return Promise.of(self.rule, self.tested)
+        return Promise.of(self.promised, self.tested)
 
     def write(self, folder: Path, category: str, skipped: int, seconds: dict[str, float]) -> None:
         """Write all files but the sheets into `folder`. `seconds`: see evaluation.report."""
@@ -60,7 +63,8 @@ class Results:
             "skipped": skipped,
             "model": {"path": str(self.model_path), **self.record.summary()},
         }
-        report.write_figures(folder, category, self.tested, self.figures, self.rule, more)
+        rules = self.rule, more, self.promised
+        report.write_figures(folder, category, self.tested, self.figures, *rules)
 
     def say(self, folder: Path, category: str) -> None:
         """Print the table and what the threshold does, and write them to the log."""

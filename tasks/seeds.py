@@ -20,6 +20,7 @@ from evaluation.figures import Figures
 from evaluation.scale import scale_for
 from evaluation.seeds import Seeds, row_of
 from evaluation.testing import score_all
+from inspection.normal import NormalPictures
 from models import checkpoint
 from models.backbones import catalogue
 from models.backbones.shapes import expected_stages
@@ -27,7 +28,7 @@ from models.detector import Detector
 from models.factory import SEED, Plan, build_detector
 from models.kept import KeptMaps
 from models.whole import ReducedMaps, whole_detector
-from tasks.calibration import NormalPictures
+from tasks.audit import forget
 from tasks.categories import each_category
 from tasks.results import Results, write_report
 from tasks.runs import loader_for, log_phases, unskipped
@@ -186,9 +187,10 @@ class Repetition:
             record = replace(record, calibration=Calibration(record.calibration.normal))
         with phase("saving"):
             checkpoint.save(path, detector.arrays(), record)
+        forget(path.parent)
         logger.info("%s: the model of seed %d", path, self.saved)
         if fitted.normal is not None:
-            report_calibration(self.training, detector, fitted.normal, path)
+            report_calibration(self.training, detector, fitted.normal, path.parent)
         seconds = {"fit": fitted.fit, "picture": fitted.test / len(results.tested)}
         results.write(self.folder, self.name, extracted.skipped, seconds)
         scale = scale_for(results.rule, record.unit)

@@ -194,6 +194,8 @@ def _calibrating_of(options: argparse.Namespace) -> Calibrating:
     given = {name: getattr(options, name) for name in ("calibration_dir", "audit", "folds")}
     if not options.calibrate and (names := [name for name, value in given.items() if value]):
         raise UsageError("needs --calibrate True", names[0])
+    if not options.calibrate and options.threshold_from == "fpr":
+        raise UsageError("fpr needs --calibrate True", "threshold_from")
     if options.calibration_dir and options.folds:
         raise UsageError(
             "checks scores of training pictures, but --calibration_dir has others; choose one",

@@ -3,7 +3,6 @@
 import logging
 import platform
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from common.calibration import Calibration
 from common.errors import UsageError, printable
 from common.files import writable_folder
 from common.logs import log_file
-from common.progress import progress
 from common.timing import phase
 from datasets.exclusion import excluded
 from datasets.loader import Loader
@@ -21,12 +19,15 @@ from datasets.samples import Category, Sample, check_masks, require_test, requir
 from datasets.transforms import BadPictureError, Transform, picture_size
 from evaluation.figures import Figures
 from evaluation.scale import scale_for
+from inspection.audit import audit
+from inspection.fitting import learn
+from inspection.normal import NormalPictures, held_out, left_out
 from models import checkpoint
 from models.detector import Detector
 from models.factory import Plan, announcement, build_detector, plan
 from models.kept import KeptMaps
-from tasks.audit import audit, draw, write_audit
-from tasks.calibration import NormalPictures, held_out, held_out_samples, left_out
+from tasks.audit import draw, forget, write_audit
+from tasks.calibration import held_out_samples
 from tasks.categories import each_category
 from tasks.folds import check_folds, require_folds
 from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
@@ -103,6 +104,7 @@ def train(training: Training, name: str) -> Figures | None:
             found = calibrate(training, detector, samples, kept)
         with phase("saving"):
             checkpoint.save(path, detector.arrays(), detector.record)
+        forget(path.parent)
         seconds, learned = time.perf_counter() - start, detector.record.pictures
         logger.info("%s: fitted on %d pictures in %.1f s", path, learned, seconds)
         if calibrating.folds is not None:
@@ -111,7 +113,7 @@ def train(training: Training, name: str) -> Figures | None:
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
     if calibrating.wanted:
-        report_calibration(training, detector, found, path)
+        report_calibration(training, detector, found, path.parent)
     log_phases()
     if training.validation is None:
         print(printable(path))
@@ -151,20 +153,10 @@ def _fit(
         detector = build_detector(prepared.planned, training.engine, prepared.roi)
     log_settings(training.described)
     logger.info("%s", detector.record.weights_line())
-    name = prepared.planned.category
-    batches = progress(loader, len(loader), f"fit {name}", size=lambda batch: len(batch.samples))
-    samples: list[Sample] = []
-
-    def images() -> Iterator[np.ndarray]:
-        for batch in batches:
-            samples.extend(batch.samples)
-            yield batch.images
-
     try:
-        detector.fit(images(), kept)
+        return detector, learn(detector, loader, kept)
     except UsageError as error:
-        raise UsageError(f"{training.data.where(name)}: {error}") from error
-    return detector, samples
+        raise UsageError(f"{training.data.where(prepared.planned.category)}: {error}") from error
 
 
 def calibrate(
@@ -174,7 +166,9 @@ def calibrate(
     loading, folder = training.loading, training.calibrating.folder
     preprocessing, category = detector.record.preprocessing, detector.record.category
     if folder is None:
-        rest = loader_for(samples[kept.pictures :], preprocessing, loading)
+        # All of them could be read before; to skip one now would give the others wrong numbers.
+        again = replace(loading, skip_bad=False)
+        rest = loader_for(samples[kept.pictures :], preprocessing, again)
         found = left_out(detector, kept, samples, rest)
     else:
         others = held_out_samples(folder, category, len(training.data.names) > 1)
@@ -184,18 +178,19 @@ def calibrate(
 
 
 def report_calibration(
-    training: Training, detector: Detector, found: NormalPictures, path: Path
+    training: Training, detector: Detector, found: NormalPictures, folder: Path
 ) -> None:
-    rule = training.verdicts.rule(detector.record.calibration, path)
+    # The thresholds of best F1, which --threshold_from may ask for, come with the validation.
+    rule = detector.record.calibration.rule(training.verdicts.fpr)
     logger.info("%s", describe(rule))
     if training.calibrating.folder is not None or detector.record.calibration.normal is None:
         return
     rows = audit(found)
-    write_audit(rows, path.parent)
+    write_audit(rows, folder)
     if training.calibrating.audit:
         transform = Transform(detector.record.preprocessing, training.loading.max_pixels)
         scale = scale_for(rule, detector.record.unit)
-        draw(rows, found, transform, scale, path.parent, detector.record.category)
+        draw(rows, found, transform, scale, folder, detector.record.category)
 
 
 def log_settings(described: str) -> None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.calibration import FPR, LARGEST_FPR, Calibration, Rule
+from common.calibration import FPR, LARGEST_FPR, SMALLEST_FPR, Calibration, Rule
 from common.errors import UsageError
 from common.options import checked, number
 
@@ -77,6 +77,6 @@ def describe(rule: Rule) -> str:
 
 
 def _rate(text: str) -> float:
-    if 0 < (found := number(text)) <= LARGEST_FPR:
+    if SMALLEST_FPR <= (found := number(text)) <= LARGEST_FPR:
         return found
-    raise ValueError(f"expected a rate above 0, at most {LARGEST_FPR}, got {text!r}")
+    raise ValueError(f"expected a rate from {SMALLEST_FPR} to {LARGEST_FPR}, got {text!r}")

@@ -11,10 +11,10 @@ from scipy.stats import ks_2samp
 
 from common.preprocessing import Preprocessing
 from evaluation.folds import FoldCheck
+from inspection.normal import LEFT_OUT, NormalPictures
 from models.engine import Engine
 from models.factory import build_detector
 from models.kept import KeptMaps
-from tasks.calibration import LEFT_OUT, NormalPictures
 from tasks.folds import check_folds
 from tests.conftest import NO_GRAPH, SMALL, call, fails
 

@@ -105,7 +105,7 @@ def test_a_model_trained_anew_meanwhile_is_left_alone(trained, model, demo, tmp_
         shutil.copy(trained / "flange/best.pdparams", model)
         os.utime(model, (1, 1))
 
-    monkeypatch.setattr("tasks.validation._draw", write_anew)
+    monkeypatch.setattr("tasks.validation.draw_sheets", write_anew)
     result = call(
         *("val", "--data_path", demo, "--category", "flange", "--model_path", model),
         *("--save_path", tmp_path / "out", *NO_GRAPH),

@@ -1,4 +1,4 @@
-"""Colours and regions: equal to the old formula for PaDiM, and free of the image score's unit."""
+"""Colours and regions, and that the image score's unit does not matter to them."""
 
 import numpy as np
 import pytest
@@ -18,34 +18,27 @@ def rule(image, peak, pixel, normal, threshold=None):
     return Calibration(best_f1=best).rule(threshold=threshold)
 
 
-def old_region(score, anomaly_map, threshold, pixel_threshold):
-    """The region when a threshold of images served for pixels too."""
-    if score < threshold:
-        return np.zeros(anomaly_map.shape, bool)
-    worst = float(anomaly_map.max())
-    return anomaly_map >= min(pixel_threshold, (threshold + worst) / 2, worst)
+def cone(height, place=(32, 32), slope=1.0, size=(64, 96)) -> np.ndarray:
+    """A map that falls from `height` by `slope` per pixel, to 1."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    distance = np.hypot(rows - place[0], columns - place[1])
+    return np.maximum(height - slope * distance, 1).astype(np.float32)
 
 
-def test_where_the_image_score_is_the_maps_maximum_nothing_changes():
-    """As in PaDiM, where both thresholds are the same number."""
-    rng = np.random.default_rng(0)
-    defective = 0
-    for _ in range(300):
-        threshold, pixel_threshold, normal = rng.uniform(1, 30, 3).astype(np.float32).tolist()
-        scale = calibrated(threshold, threshold, pixel_threshold, normal)
-        low = min(normal, threshold / 2)
-        assert (scale.low, scale.high) == (low, 2 * threshold - low)
-        anomaly_map = rng.gamma(2, 5, SIZE).astype(np.float32)
-        anomaly_map *= rng.uniform(0.5, 1.5) * threshold / anomaly_map.max()
-        for worst in (float(anomaly_map.max()), threshold):  # above, below, and at the threshold
-            anomaly_map[0, 0] = worst
-            score = float(anomaly_map.max())
-            region = scale.region(score, anomaly_map)
-            assert np.array_equal(
-                region, old_region(score, anomaly_map, threshold, pixel_threshold)
-            )
-            defective += region.any()
-    assert 100 < defective < 500
+def test_a_region_ends_half_way_from_the_usual_score_to_the_highest():
+    scale = calibrated(peak=5.0, pixel=5.0)
+    strong = cone(21)
+    assert np.array_equal(scale.region(9.0, strong), strong >= 11)
+    faint = cone(4)
+    assert np.array_equal(scale.region(9.0, faint), faint >= 2.5)
+
+
+def test_a_strong_defect_does_not_hide_a_weaker_one():
+    both = np.maximum(cone(31), cone(9, (32, 80)))
+    region = calibrated(pixel=5.0).region(9.0, both)
+    assert np.array_equal(region[:, :62], cone(31)[:, :62] >= 16)
+    assert np.array_equal(region[:, 72:], cone(9, (32, 80))[:, 72:] >= 5)
+    assert not region[:, 62:72].any()
 
 
 def test_a_good_picture_has_no_region_and_a_defective_one_always_has():
@@ -61,7 +54,7 @@ def test_a_good_picture_has_no_region_and_a_defective_one_always_has():
 def test_the_unit_of_the_image_score_changes_no_region(unit):
     anomaly_map = np.linspace(0, 8, 64, dtype=np.float32).reshape(8, 8)
     scale = calibrated(image=5.0 * unit)
-    assert np.array_equal(scale.region(6.0 * unit, anomaly_map), anomaly_map >= 4.0)
+    assert np.array_equal(scale.region(6.0 * unit, anomaly_map), anomaly_map >= (1 + 8) / 2)
     assert not scale.region(4.9 * unit, anomaly_map).any()
 
 

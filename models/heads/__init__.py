@@ -26,6 +26,8 @@ class Head(Protocol):
     settings : the method's settings (`models.methods`), with the values used
     n : int, number of training pictures
     unit : float, a usual patch score of a good picture; colours begin near it
+    few_maps : int or None, not in all heads: of how many training pictures the left-out patch
+        scores are enough, where they take long; `leave_image_out` gives the image scores of all
     """
 
     settings: Any

@@ -8,6 +8,7 @@ from models.device import cpu_threads
 from models.heads import Maps, Stages, checked, stored
 from models.heads.spade.gallery import BLOCK_ELEMENTS, levels, nearest_patches
 
+FEW_MAPS = 32  # left-out maps: colours and the pixel threshold follow from them
 SAMPLE = 4  # training pictures from which a usual score is estimated
 RESOLUTION = 1e-6  # of squared distances in float32, as a share of the squared norms
 
@@ -90,9 +91,25 @@ class SPADEHead:
 
     def leave_one_out(self, maps: Maps, first: int = 0) -> tuple[np.ndarray | None, np.ndarray]:
         """Exact: the picture's own features are not compared with it."""
+        return self._scores(self._left_out(maps, first), self._patches(maps), self.n - 1)
+
+    @property
+    def few_maps(self) -> int | None:
+        """The search for patches takes long, and the pooled image score does not need it."""
+        return FEW_MAPS if self.settings.image_score == "pooled" else None
+
+    def leave_image_out(self, maps: Maps, first: int = 0) -> np.ndarray:
+        """The image scores of `leave_one_out`, [B]; only with image_score pooled."""
+        distances = self._left_out(maps, first)
+        k = min(self.settings.gallery, self.n - 1)
+        nearest = np.partition(distances, k - 1, axis=1)[:, :k]
+        return np.sort(nearest, axis=1).mean(axis=1).astype(np.float32)
+
+    def _left_out(self, maps: Maps, first: int) -> np.ndarray:
+        """Squared distances [B,n] to the training pictures, inf to itself."""
         distances, rows = self._distances(_pooled(maps)), np.arange(len(maps[0]))
         distances[rows, first + rows] = np.inf
-        return self._scores(distances, self._patches(maps), self.n - 1)
+        return distances
 
     def _scores(
         self, distances, patches, most: int | None = None
