@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -53,9 +52,8 @@ def open_all(settings: Settings) -> Opened:
                 "model_dir",
             )
         found[category] = folder, inspector
-    pixels = max(math.prod(inspector.record.size) for _, inspector in found.values())
-    folders = [folder for folder, _ in found.values()]
-    networks = Networks(folders, settings.engine, settings.batch_size, pixels).start()
+    models = [(folder, inspector.record) for folder, inspector in found.values()]
+    networks = Networks(models, settings.engine, settings.batch_size).start()
     inspectors = {}
     for index, (category, (_, known)) in enumerate(found.items()):
         logger.info("%s: %s (%s)", category, describe(known.rule), known.path)

@@ -4,7 +4,9 @@ Paddle keeps the interpreter while a graph runs. In its own process it does not 
 receives and decodes pictures meanwhile, and a crash of it does not end the service.
 """
 
+import atexit
 import logging
+import math
 import multiprocessing
 import signal
 import threading
@@ -21,6 +23,7 @@ from inspection import Inspector
 from models.detector import Scores
 from models.engine import Engine
 from models.predictor import AT_ONCE
+from models.record import Record
 
 CONTEXT = multiprocessing.get_context("spawn")
 END_SECONDS = 10.0
@@ -49,26 +52,27 @@ class Shared:
 
 
 class Networks:
-    """The process that has the networks of the models in `folders`."""
+    """The process that has the networks of several models: their folders and records."""
 
-    def __init__(self, folders: Sequence[Path], engine: Engine, batch_size: int, pixels: int):
-        """`pixels`: of the largest input of a network."""
-        self.folders, self.engine, self.batch_size = list(folders), engine, batch_size
+    def __init__(self, models: Sequence[tuple[Path, Record]], engine: Engine, batch_size: int):
+        self.models, self.engine, self.batch_size = list(models), engine, batch_size
+        pixels = max(math.prod(record.size) for _, record in self.models)
         self._shared, self._lock = Shared.of(batch_size, pixels), threading.Lock()
         self._process, self._closed = None, False
 
     def start(self) -> "Networks":
         """Open all models and let each judge a test picture; raises as `Inspector.load`."""
         self._connection, theirs = CONTEXT.Pipe()
-        what = (theirs, self._shared, self.folders, self.engine, self.batch_size)
+        what = (theirs, self._shared, self.models, self.engine, self.batch_size)
         self._process = CONTEXT.Process(target=_run, args=what, name="networks", daemon=True)
         self._process.start()
+        atexit.register(self._process.kill)  # it ignores SIGTERM, with which Python would end it
         theirs.close()
         self._answer()
         return self
 
     def score(self, index: int, images: np.ndarray) -> Scores:
-        """Scores of pictures float32 [B,3,H,W] by the model of `folders[index]`.
+        """Scores of pictures float32 [B,3,H,W] by the model `models[index]`.
 
         WorkError if the process fails; the next call starts another one.
         """
@@ -88,6 +92,8 @@ class Networks:
             self._closed = True
             self._connection.close()  # which ends the process
             self._process.join(END_SECONDS)
+            self._process.kill()  # if it has not ended
+            atexit.unregister(self._process.kill)
 
     def _ask(self, question: tuple) -> None:
         try:
@@ -118,7 +124,11 @@ class NetworkDetector:
 
 
 def _run(
-    connection: Connection, shared: Shared, folders: list[Path], engine: Engine, batch_size: int
+    connection: Connection,
+    shared: Shared,
+    models: list[tuple[Path, Record]],
+    engine: Engine,
+    batch_size: int,
 ) -> None:
     """The process: answers None, or the error, to each question, until the connection ends."""
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)):
@@ -126,7 +136,7 @@ def _run(
             signal.signal(number, signal.SIG_IGN)  # the service ends this process itself
     start_logging()
     try:
-        detectors = [_opened(folder, engine, batch_size) for folder in folders]
+        detectors = [_opened(*model, engine, batch_size) for model in models]
     except (UsageError, WorkError) as error:
         connection.send(error)
         return
@@ -146,9 +156,11 @@ def _run(
             connection.send(WorkError(message(error)))
 
 
-def _opened(folder: Path, engine: Engine, batch_size: int):
-    """The detector in `folder`, which has judged test pictures."""
+def _opened(folder: Path, record: Record, engine: Engine, batch_size: int):
+    """The detector in `folder`, which has judged test pictures; WorkError if it is another."""
     inspector = Inspector.open(folder, engine, batch_size=batch_size)
+    if inspector.record.arrays_sha256 != record.arrays_sha256:
+        raise WorkError(f"{folder}: changed since it was opened; reload the models")
     picture = inspector.decode(noise(inspector))
     for size in range(min(batch_size, AT_ONCE), 0, -1):
         inspector.judge([picture] * size)  # the first batch of a size needs time and memory
