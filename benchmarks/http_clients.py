@@ -93,6 +93,7 @@ class Found:
     """What clients saw.
 
     lost, wrong : requests without an answer, answers with another score
+    errors : why requests were lost
     refused : connections that were not accepted
     rates : answers per second of each round
     """
@@ -102,6 +103,7 @@ class Found:
     lost: int = 0
     wrong: int = 0
     refused: int = 0
+    errors: list[str] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
 
     def add(self, other: "Found") -> None:
@@ -110,6 +112,7 @@ class Found:
         self.statuses += other.statuses
         self.lost, self.wrong = self.lost + other.lost, self.wrong + other.wrong
         self.refused += other.refused
+        self.errors += other.errors
         self.rates += other.rates
 
     @property
@@ -141,10 +144,11 @@ class Client:
         except ConnectionRefusedError:
             found.refused += 1
             return False
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
             self.connection.close()
             with lock:
                 found.lost += 1
+                found.errors.append(repr(error))
             return True
         with lock:
             found.statuses[status] += 1

@@ -41,12 +41,14 @@ def background(function, *arguments, **settings):
 
 def test_sigterm_answers_what_was_accepted(exported, pictures, tmp_path):
     with Service(exported, tmp_path / "log") as service:
-        wait = background(load, service.address, "flange", pictures, 100_000, 16)
-        time.sleep(1.5)
-        service.process.send_signal(signal.SIGTERM)
-        found = wait()
-        assert service.process.wait(30) == 0
-    assert found.statuses[200] > 16 and set(found.statuses) == {200}
+
+        def after(number: int) -> None:
+            if number == 60:
+                service.process.send_signal(signal.SIGTERM)
+
+        found = load(service.address, "flange", pictures, 100_000, 16, after=after)
+        assert service.process.wait(60) == 0
+    assert found.statuses[200] >= 60 - 16 and set(found.statuses) == {200}, found.errors
     assert (found.lost, found.wrong) == (0, 0) and found.refused > 0
     assert "every accepted request was answered" in service.log.read_text()
 
