@@ -8,26 +8,25 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from common.errors import UsageError
 from service.app import build
 from service.connection import connections
 from service.guard import LONGEST_HEAD, Guard
 from service.inspecting import Inspecting
+from service.listening import listen, refuse
 from service.metrics import Metrics
 from service.models import Models, Opened, open_all
 from service.reloading import Reloading
 from service.settings import Settings
 from service.webhook import Reporter
 
-DRAIN_SECONDS = 0.5  # in which connections are told to close, before the rest is closed
+DRAIN_SECONDS = 0.5  # of each of two steps, before connections without a request are closed
 
 logger = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code is 1 if an accepted request was not answered."""
-    listening = _listening(settings.host, settings.port)
-    with listening:
+    with listen(settings.host, settings.port) as listening:
         return asyncio.run(_serve(settings, open_all(settings), listening))
 
 
@@ -40,7 +39,8 @@ async def _serve(settings: Settings, opened: Opened, listening: socket.socket) -
     inspecting = Inspecting(limits, settings.workers, metrics, reporter)
     reloading = Reloading(models, metrics, by_request=settings.token is not None)
     app = build(models, inspecting, reloading, metrics, settings.token is not None)
-    server = Server(_config(settings, Guard(app, settings.token, metrics), metrics), reloading)
+    config = _config(settings, Guard(app, settings.token, metrics), metrics)
+    server = Server(config, reloading, listening)
     host, port = listening.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     try:
@@ -69,30 +69,12 @@ def _config(settings: Settings, guard: Guard, metrics: Metrics) -> uvicorn.Confi
     )
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    except OSError as error:
-        raise UsageError(f"{host}: no such address ({error.strerror})", "host") from error
-    # asyncio sends without delay (TCP_NODELAY) only where the protocol is named.
-    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((host, port))
-    except OSError as error:
-        found.close()
-        raise UsageError(
-            f"{host}:{port}: cannot be listened on ({error.strerror}); choose another", "port"
-        ) from error
-    return found
-
-
 class Server(uvicorn.Server):
     """uvicorn's server with our signals: it stops in two steps, and reloads."""
 
-    def __init__(self, config: uvicorn.Config, reloading: Reloading):
+    def __init__(self, config: uvicorn.Config, reloading: Reloading, listening: socket.socket):
         super().__init__(config)
-        self.guard, self.reloading = config.app, reloading
+        self.guard, self.reloading, self.listening = config.app, reloading, listening
         self._tasks: set[asyncio.Task] = set()
 
     def result(self) -> int:
@@ -134,4 +116,6 @@ class Server(uvicorn.Server):
         logger.info("stopping")
         self.guard.draining = True
         await asyncio.sleep(DRAIN_SECONDS)
+        refuse(self.listening)
+        await asyncio.sleep(DRAIN_SECONDS)  # those that are connected send their requests
         self.should_exit = True

@@ -1,12 +1,15 @@
 """Parts of the service, without a process: bodies, batches, settings, reports."""
 
 import asyncio
+import socket
+import sys
 import threading
 
 import pytest
 
 from service.batching import Batcher
 from service.body import Budget, Part, pictures_in
+from service.listening import listen, refuse
 from service.refusals import RefusedRequestError
 from service.settings import http_url
 from service.webhook import signature
@@ -124,3 +127,17 @@ def test_signatures_are_hmac_sha256():
     expected = "a438e398bfafc57e4396bb7fc2304422f0f768e965d073ca313cb52e22e6ad03"
     assert signature(b"key", "1700000000", b'{"a":1}') == expected
     assert signature(b"key", "1700000001", b'{"a":1}') != expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the filters of Linux")
+def test_a_stop_refuses_new_connections_and_keeps_those_that_wait():
+    with listen("127.0.0.1", 0) as listening:
+        listening.listen(5)
+        with socket.create_connection(listening.getsockname(), 5) as waiting:
+            refuse(listening)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(listening.getsockname(), 0.2)
+            accepted, _ = listening.accept()
+            waiting.sendall(b"request")
+            assert accepted.recv(7) == b"request"
+            accepted.close()
