@@ -17,7 +17,7 @@ TIPC = PYTHON=$(abspath $(BIN)/python) bash test_tipc
 CONFIGS = test_tipc/configs/PaDiM
 MODE ?= lite_train_lite_infer
 
-.PHONY: demo app check lint test test-paddle26 tipc bench peers format clean
+.PHONY: demo app check lint test test-paddle26 tipc bench serve peers format clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m demo_set --save_path $(DEMO)/data
@@ -77,6 +77,11 @@ tipc: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
+# `make serve MODEL=output/screw SERVE="--port 8001"`; MODEL may be a folder of models.
+serve: $(VENV)/installed-serve
+	@test -n "$(MODEL)" || { echo "error: name a model: make serve MODEL=output/screw"; exit 1; }
+	$(BIN)/python serve.py --model_dir "$(MODEL)" $(SERVE)
+
 peers: .venv-anomalib/installed .venv-anomavision/installed
 
 format: $(VENV)/installed-dev
@@ -100,7 +105,11 @@ $(VENV)/installed-app: requirements-app.txt requirements.txt | $(BIN)/python
 	$(BIN)/$(PIP) -r requirements-app.txt
 	@touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt requirements-app.txt requirements.txt | $(BIN)/python
+$(VENV)/installed-serve: requirements-serve.txt $(VENV)/installed
+	$(BIN)/$(PIP) -r requirements-serve.txt
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt requirements-app.txt requirements-serve.txt requirements.txt | $(BIN)/python
 	$(BIN)/$(PIP) -r requirements-dev.txt
 	@touch $@
 

@@ -9,6 +9,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 
+OPTIONAL = {
+    "requirements-onnx.txt": ("onnx", "onnxruntime", "paddle2onnx"),
+    "requirements-serve.txt": ("fastapi", "fastapi_swagger", "uvicorn", "prometheus_client"),
+}
 MESSAGE_LENGTH = 600  # characters of a message on stderr; a longer one is cut in the middle
 
 
@@ -104,8 +108,10 @@ def _called(main: Callable[[], int | None]) -> tuple[int, str | None]:
     except WorkError as error:
         return 1, _line(error)
     except ModuleNotFoundError as error:
-        onnx = (error.name or "").partition(".")[0] in ("onnx", "onnxruntime", "paddle2onnx")
-        needed = "requirements-onnx.txt" if onnx else "requirements.txt"
+        package = (error.name or "").partition(".")[0]
+        needed = next(
+            (file for file, names in OPTIONAL.items() if package in names), "requirements.txt"
+        )
         hint = f"run pip install -r {needed} in the environment that runs this program"
         return 1, f"the package {error.name} is not installed: {hint}"
     except KeyboardInterrupt:

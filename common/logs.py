@@ -21,6 +21,7 @@ OURS = (
     "inspection",
     "models",
     "page",
+    "service",
     "tasks",
 )
 

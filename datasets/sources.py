@@ -28,6 +28,11 @@ class BadPictureError(WorkError):
         super().__init__(text)
         self.setting = setting
 
+    @property
+    def reason(self) -> str | None:
+        """Why the picture was refused, without its name; None if a decoder or a read failed."""
+        return str(self.__cause__) if isinstance(self.__cause__, RefusedError) else None
+
 
 class RefusedError(Exception):
     """Why a picture is not decoded, without its name; `decoding` makes it a BadPictureError."""

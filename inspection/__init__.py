@@ -7,8 +7,8 @@ for judgement in Inspector.open("output/bottle").inspect(["a.png", "b.png"]):
 """
 
 from inspection.fitting import Fitted, fit
-from inspection.inspector import Inspector
+from inspection.inspector import Decoded, Inspector
 from inspection.judgement import Judgement
 from inspection.regions import Region
 
-__all__ = ["Fitted", "Inspector", "Judgement", "Region", "fit"]
+__all__ = ["Decoded", "Fitted", "Inspector", "Judgement", "Region", "fit"]

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,28 @@ from inspection.judgement import Judgement
 from models import checkpoint
 from models.checkpoint import DISTRIBUTION
 from models.deployed import GRAPHS, ExportedFiles, open_exported
-from models.detector import Detector
+from models.detector import Detector, Scores
 from models.engine import Engine
 from models.ensemble import EnsembleDetector, EnsembleRecord
 from models.loading import check_record_memory, load_detector
 from models.record import Record
 
-CHECKPOINT_FILE = "best.pdparams"
+CHECKPOINT_FILE, DISTRIBUTION_FILE = "best.pdparams", "distribution"
 BATCH_SIZE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A picture, ready for the network.
+
+    source : the picture as it was given
+    image : float32 [3,H,W], normalised
+    size : (width, height) of the original picture, upright
+    """
+
+    source: Source
+    image: np.ndarray = field(repr=False)
+    size: tuple[int, int]
 
 
 class Inspector:
@@ -79,6 +93,12 @@ class Inspector:
         origin = None if value is None else "given"
         self.rule = replace(self.rule, threshold=value, origin=origin, fpr=None, extrapolated=False)
 
+    @staticmethod
+    def is_model(folder: Path) -> bool:
+        """Whether `open` finds a model in this folder."""
+        names = CHECKPOINT_FILE, DISTRIBUTION_FILE
+        return any((folder / name).is_file() for name in names)
+
     @classmethod
     def open(
         cls,
@@ -107,7 +127,7 @@ class Inspector:
             return cls.open_checkpoint(path, engine, **settings)
         if (path / CHECKPOINT_FILE).exists():
             return cls.open_checkpoint(path / CHECKPOINT_FILE, engine, **settings)
-        if (path / "distribution").exists():
+        if (path / DISTRIBUTION_FILE).exists():
             return cls.open_exported(ExportedFiles.within(path), engine, **settings)
         raise UsageError(f"{path}: this folder has neither {CHECKPOINT_FILE} nor an exported model")
 
@@ -216,16 +236,32 @@ class Inspector:
             loader.skipped = skipped
         with loader:
             score = self.detector.score if timed is None else timed.score
-            rule, scale = self.rule, scale_for(self.rule, self.record.unit)
             for batch in loader if timed is None else timed.batches(loader):
-                scores = score(batch.images)
-                for i, sample in enumerate(batch.samples):
-                    yield Judgement(
-                        sample.path,
-                        float(scores.image[i]),
-                        scores.map[i],
-                        batch.sizes[i],
-                        *(rule, scale, self.min_area),
-                        batch.images[i],
-                        self.transform,
-                    )
+                sources = [sample.path for sample in batch.samples]
+                yield from self._judgements(sources, batch.images, batch.sizes, score(batch.images))
+
+    def decode(self, picture: Source) -> Decoded:
+        """Prepare one picture for `judge`, in the calling thread; raises BadPictureError."""
+        pixels, size = self.transform.sized_picture(picture)
+        return Decoded(picture, self.transform.normalize(pixels), size)
+
+    def judge(self, pictures: Sequence[Decoded]) -> list[Judgement]:
+        """Judge one batch of decoded pictures, at least one."""
+        images = np.stack([picture.image for picture in pictures])
+        sources, sizes = zip(*((p.source, p.size) for p in pictures), strict=True)
+        return list(self._judgements(sources, images, sizes, self.detector.score(images)))
+
+    def _judgements(
+        self, sources: Sequence, images: np.ndarray, sizes: Sequence, scores: Scores
+    ) -> Iterator[Judgement]:
+        rule, scale = self.rule, scale_for(self.rule, self.record.unit)
+        for i, source in enumerate(sources):
+            yield Judgement(
+                source,
+                float(scores.image[i]),
+                scores.map[i],
+                sizes[i],
+                *(rule, scale, self.min_area),
+                images[i],
+                self.transform,
+            )

@@ -7,7 +7,8 @@ import numpy as np
 
 from common.calibration import Rule
 from datasets.transforms import Source, Transform
-from evaluation.scale import Scale, verdict
+from evaluation.heat import overlay
+from evaluation.scale import Scale, scale_for, verdict
 from inspection.regions import Region, original_mask
 
 
@@ -81,3 +82,17 @@ class Judgement:
         if self.image.size == 0:
             raise ValueError("this judgement is light: it has no picture")
         return self.transform.denormalize(self.image[None])[0]
+
+    @property
+    def heat_map(self) -> np.ndarray:
+        """The map in colours over the crop in grey, uint8 RGB [H,W,3], as in the sheets."""
+        return overlay(self.picture, self.map, self.scale)
+
+    def under(self, rule: Rule, unit: float, min_area: int | None = None) -> "Judgement":
+        """The same picture and scores, judged by another rule.
+
+        unit : `Record.unit` of the model
+        min_area : replaces the present one, if given
+        """
+        min_area = self.min_area if min_area is None else min_area
+        return replace(self, rule=rule, scale=scale_for(rule, unit), min_area=min_area)

@@ -73,11 +73,12 @@ def add_backbone_options(group, default: str) -> None:
     group.add_argument("--depth", type=whole(1), metavar="N", help="short for --backbone resnetN")
 
 
-def add_engine_options(group) -> None:
+def add_engine_options(group, int8: bool = False) -> None:
+    """`int8`: whether --precision accepts int8, too."""
     group.add_argument(
         "--device", type=checked(parse_device), default="auto", help="auto, cpu, gpu or gpu:N"
     )
-    add_precision_options(group)
+    add_precision_options(group, int8)
     add_boolean(
         group,
         "--to_static",

@@ -15,6 +15,7 @@ ALLOWED = {
     "evaluation": {"common"},
     "inspection": {"common", "models", "datasets", "evaluation"},
     "tasks": {"common", "models", "datasets", "evaluation", "inspection", "benchmarks"},
+    "service": {"common", "models", "datasets", "inspection", "tasks"},
     "demo_set": {"common"},
     "page": {"common", "models", "datasets", "evaluation", "inspection", "tasks", "demo_set"},
 }
@@ -72,7 +73,7 @@ def test_only_a_methods_own_modules_know_it():
     words += ("spade", "kappa", "patches0", "nearest_patches")
     heads = tuple(f"models/heads/{name}/" for name in ("padim", "patchcore", "spade"))
     own = (*heads, "models/methods.py", "models/backbones/")
-    for package in ("models", "inspection", "evaluation", "tasks", "page"):
+    for package in ("models", "inspection", "evaluation", "tasks", "page", "service"):
         for path in (ROOT / package).rglob("*.py"):
             where = path.relative_to(ROOT).as_posix()
             if where.startswith(own):

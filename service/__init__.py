@@ -1,0 +1,1 @@
+"""Judges pictures over HTTP: `serve.py`. Models are used through `inspection.Inspector` alone."""
