@@ -113,7 +113,7 @@ $(VENV)/installed-dev: requirements-dev.txt requirements-app.txt requirements-se
 	$(BIN)/$(PIP) -r requirements-dev.txt
 	@touch $@
 
-$(PADDLE26)/installed: requirements-paddle26.txt requirements-dev.txt requirements-app.txt requirements.txt
+$(PADDLE26)/installed: requirements-paddle26.txt requirements-dev.txt requirements-app.txt requirements-serve.txt requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || \
 		{ echo "error: PaddlePaddle 2.6 needs Python <= 3.12: make test-paddle26 PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(PADDLE26)
