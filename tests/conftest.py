@@ -76,6 +76,14 @@ NO_GRAPH = ("--to_static", "False")
 
 
 @pytest.fixture(autouse=True)
+def own_main():
+    """Streamlit's tests replace the main module, which a process that is started imports."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
+
+
+@pytest.fixture(autouse=True)
 def no_network(monkeypatch, tmp_path_factory):
     """Nothing is downloaded in tests, nor found in the user's cache."""
 

@@ -74,7 +74,7 @@ def test_several_gaussians_combine_the_distances_of_gaussians_fitted_again(n):
 
 @pytest.mark.parametrize(
     ("n", "channels", "variance", "tolerance"),
-    [(60, 100, 1, 1e-4), (209, 100, 100, 1e-4), (10, 100, 1, 1e-3), (10, 100, 100, 0.05)],
+    [(60, 100, 1, 1e-4), (209, 100, 100, 1e-4), (10, 100, 1, 1e-3), (10, 100, 100, 0.2)],
 )
 def test_large_variances_and_a_small_epsilon_cost_accuracy(n, channels, variance, tolerance):
     """With fewer pictures than channels, 1 − n/(n − 1)² · D² is a small difference of float32.
