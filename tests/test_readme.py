@@ -12,7 +12,7 @@ from tests.conftest import call
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.once
-SCRIPTS = ("train", "val", "predict", "export_model", "infer", "evaluation.drift.__main__")
+SCRIPTS = ("train", "val", "predict", "export_model", "infer", "evaluation.drift.__main__", "serve")
 READMES = ("README.md", "README_cn.md")
 
 
