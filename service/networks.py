@@ -5,12 +5,14 @@ receives and decodes pictures meanwhile, and a crash of it does not end the serv
 """
 
 import atexit
+import ctypes
 import logging
 import math
 import multiprocessing
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,6 +29,7 @@ from models.record import Record
 
 CONTEXT = multiprocessing.get_context("spawn")
 END_SECONDS = 10.0
+M_ARENA_MAX = -8  # of glibc's malloc.h
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +138,7 @@ def _run(
         if number is not None:
             signal.signal(number, signal.SIG_IGN)  # the service ends this process itself
     start_logging()
+    _use_one_arena()
     try:
         detectors = [_opened(*model, engine, batch_size) for model in models]
     except (UsageError, WorkError) as error:
@@ -154,6 +158,12 @@ def _run(
         except Exception as error:  # of the model or the device: the service says it
             logger.exception("a batch of %d pictures failed", shape[0])
             connection.send(WorkError(message(error)))
+
+
+def _use_one_arena() -> None:
+    """Let all threads allocate from one heap: glibc's several grow for a long time."""
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def _opened(folder: Path, record: Record, engine: Engine, batch_size: int):
