@@ -6,13 +6,13 @@ receives and decodes pictures meanwhile, and a crash of it does not end the serv
 
 import atexit
 import ctypes
+import itertools
 import logging
 import math
 import multiprocessing
 import signal
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,7 +29,7 @@ from models.record import Record
 
 CONTEXT = multiprocessing.get_context("spawn")
 END_SECONDS = 10.0
-M_ARENA_MAX = -8  # of glibc's malloc.h
+TRIM_BATCHES = 100  # some seconds of full load; it takes some 50 ms
 
 logger = logging.getLogger(__name__)
 
@@ -138,14 +138,15 @@ def _run(
         if number is not None:
             signal.signal(number, signal.SIG_IGN)  # the service ends this process itself
     start_logging()
-    _use_one_arena()
     try:
         detectors = [_opened(*model, engine, batch_size) for model in models]
     except (UsageError, WorkError) as error:
         connection.send(error)
         return
     connection.send(None)
+    trim = _trimmer()
     while True:
+        trim()
         try:
             index, shape = connection.recv()
         except (EOFError, OSError):
@@ -160,10 +161,20 @@ def _run(
             connection.send(WorkError(message(error)))
 
 
-def _use_one_arena() -> None:
-    """Let all threads allocate from one heap: glibc's several grow for a long time."""
-    with suppress(AttributeError, OSError):  # another C library
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+def _trimmer() -> Callable[[], None]:
+    """Gives free memory back to the system, at every TRIM_BATCHES-th call.
+
+    glibc keeps what is free between blocks in use; with batches of changing sizes, it becomes more
+    for hours.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # another C library has none
+    calls = itertools.count(1)
+
+    def call() -> None:
+        if next(calls) % TRIM_BATCHES == 0 and trim is not None:
+            trim(0)
+
+    return call
 
 
 def _opened(folder: Path, record: Record, engine: Engine, batch_size: int):
