@@ -89,11 +89,13 @@ def _report(full: Found, half: Found, direct: list[float], memory: list[int]) ->
     for name, found in (("full", full), ("half", half)):
         p50, p99 = (1000 * found.quantile(share) for share in (0.5, 0.99))
         print(f"{name} load: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
-    first, low, high = memory[0] / 1e6, min(memory) / 1e6, max(memory) / 1e6
+    tenth = len(memory) // 10  # the memory in use swings with every batch
+    first, last = np.mean(memory[:tenth]) / 1e6, np.mean(memory[-tenth:]) / 1e6
     print(
-        f"memory: {first:.0f} MB after {WARM} requests, then {low:.0f} to {high:.0f} MB,", end=" "
+        f"memory after {WARM} requests: {first:.0f} MB in the first tenth, {last:.0f} MB in the "
+        f"last ({100 * (last / first - 1):+.1f} %), {min(memory) / 1e6:.0f} to "
+        f"{max(memory) / 1e6:.0f} MB"
     )
-    print(f"{memory[-1] / 1e6:.0f} MB at the end ({100 * (memory[-1] / memory[0] - 1):+.1f} %)")
 
 
 if __name__ == "__main__":
