@@ -55,13 +55,13 @@ def ask(service, path, body=None, kind="image/png", token=TOKEN, **headers):
         headers["Authorization"] = f"Bearer {token}"
     # What is refused before the whole body was sent can end in a reset that overtakes the answer.
     for attempt in range(ATTEMPTS):
-        connection = http.client.HTTPConnection(*service.address, timeout=120)
+        connection = http.client.HTTPConnection(*service.address, timeout=20)
         try:
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request("GET" if body is None else "POST", path, body, headers)
             found = connection.getresponse()
             return found.status, found.read(), found.headers
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             if attempt == ATTEMPTS - 1:
                 raise
         finally:
