@@ -6,12 +6,12 @@ receives and decodes pictures meanwhile, and a crash of it does not end the serv
 
 import atexit
 import ctypes
-import itertools
 import logging
 import math
 import multiprocessing
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -29,7 +29,7 @@ from models.record import Record
 
 CONTEXT = multiprocessing.get_context("spawn")
 END_SECONDS = 10.0
-TRIM_BATCHES = 100  # some seconds of full load; it takes some 50 ms
+TRIM_SECONDS = 30.0  # it takes some 50 ms, for which pictures wait
 
 logger = logging.getLogger(__name__)
 
@@ -162,17 +162,19 @@ def _run(
 
 
 def _trimmer() -> Callable[[], None]:
-    """Gives free memory back to the system, at every TRIM_BATCHES-th call.
+    """Gives free memory back to the system, every TRIM_SECONDS.
 
     glibc keeps what is free between blocks in use; with batches of changing sizes, it becomes more
     for hours.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # another C library has none
-    calls = itertools.count(1)
+    last = time.monotonic()
 
     def call() -> None:
-        if next(calls) % TRIM_BATCHES == 0 and trim is not None:
+        nonlocal last
+        if trim is not None and time.monotonic() - last >= TRIM_SECONDS:
             trim(0)
+            last = time.monotonic()
 
     return call
 
