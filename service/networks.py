@@ -29,7 +29,7 @@ from models.record import Record
 
 CONTEXT = multiprocessing.get_context("spawn")
 END_SECONDS = 10.0
-TRIM_SECONDS = 30.0  # it takes some 50 ms, for which pictures wait
+TRIM_SECONDS = 15.0  # it takes some 50 ms, for which pictures wait
 
 logger = logging.getLogger(__name__)
 
