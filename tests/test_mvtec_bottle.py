@@ -3,12 +3,22 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from datasets import mvtec
+from datasets.loader import Loader
+from datasets.transforms import Transform
+from evaluation.figures import measure
+from evaluation.testing import score_all
+from models.deployed import ExportedFiles, open_exported
+from models.engine import Engine, has_int8
 from tests.conftest import call
 
+ROOT = Path(__file__).resolve().parent.parent
 MVTEC = os.environ.get("MVTEC_PATH")
 pytestmark = pytest.mark.skipif(
     not MVTEC or not (Path(MVTEC) / "bottle").is_dir(), reason="MVTEC_PATH names no MVTec AD"
@@ -20,7 +30,7 @@ def trained(tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("bottle")
     result = call(
         *("train", "--data_path", MVTEC, "--category", "bottle", "--save_path", output),
-        *("--log_dir", output, "--val", "True"),
+        *("--log_dir", output, "--val", "True", "--no-save_picture"),
     )
     assert result.code == 0, result.err
     return output / "bottle"
@@ -44,10 +54,8 @@ def test_alone_or_in_its_folder_a_picture_has_the_same_score(trained):
         assert alone["verdict"] == row["verdict"]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_exported_files_judge_all_pictures_as_the_validation_did(trained, tmp_path, dtype):
-    export = ("--model_path", trained, "--save_dir", tmp_path, "--distribution_dtype", dtype)
-    assert call("export_model", *export).code == 0
+def test_exported_files_judge_all_pictures_as_the_validation_did(trained, tmp_path):
+    assert call("export_model", "--model_path", trained, "--save_dir", tmp_path).code == 0
     result = call("infer", "--model_dir", tmp_path, "-i", Path(MVTEC) / "bottle/test")
     assert result.code == 0, result.err
     found = {path: (float(score), word) for path, score, word in map(str.split, result.lines)}
@@ -55,6 +63,26 @@ def test_exported_files_judge_all_pictures_as_the_validation_did(trained, tmp_pa
         validated = {row["path"]: row for row in csv.DictReader(file)}
     assert found.keys() == validated.keys() and len(found) == 83
     for path, (score, word) in found.items():
-        tolerance = {"float32": 1e-4, "float16": 1e-3}[dtype]
-        assert score == pytest.approx(float(validated[path]["score"]), rel=tolerance)
+        assert score == pytest.approx(float(validated[path]["score"]), rel=1e-4)
         assert word == validated[path]["verdict"]
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not has_int8(), reason="the processor has no AVX2")
+def test_int8_keeps_the_figures(trained, tmp_path):
+    expected = json.loads((trained / "metrics.json").read_text())
+    good = sorted((Path(MVTEC) / "bottle/train/good").iterdir())[:32]
+    for path in good:
+        (tmp_path / path.name).symlink_to(path.resolve())
+    save = tmp_path / "exported"
+    command = ("export_model.py", "--model_path", trained, "--save_dir", save, "--quantize")
+    command = [sys.executable, *map(str, command), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    files, engine = ExportedFiles.within(save), Engine(device="cpu", precision="int8")
+    detector = open_exported(files, engine, batch_size=32)
+    test = mvtec.open_category(Path(MVTEC), "bottle").test
+    with Loader(test, Transform(detector.record.preprocessing), masks=True) as batches:
+        found = measure(score_all(detector.score, batches, lambda batch: None)).record()
+    for kind, figure in (("image", "auroc"), ("pixel", "auroc"), ("pixel", "aupro")):
+        assert found[kind][figure] > expected[kind][figure] - 0.002, figure
