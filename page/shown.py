@@ -7,6 +7,7 @@ from evaluation.promise import Counts, count
 from page.charts import curves, histogram
 from page.detail import detail
 from page.learning import Model, Tested, judge
+from page.limits import MOST_MASKED
 from page.session import current, t
 from page.settings import RATES, percent
 from page.start import PICTURES, stored
@@ -110,6 +111,8 @@ def _figures(model: Model) -> None:
         cells = [{"": level, **values} for level, values in rows.items()]
         st.table(cells)
         st.caption(t("figures_help"))
+        if figures.pixel is None and any(one.mask is not None for one in model.tested):
+            st.caption(t("figures_large", most=MOST_MASKED // 10**6))
         levels = {"image": figures.image, "pixel": figures.pixel}
         curves({t(f"level_{name}"): found for name, found in levels.items() if found is not None})
 

@@ -148,6 +148,11 @@ TEXTS = {
         "They compare scores with labels and do not depend on the threshold.",
         "这些指标比较得分与标签，与阈值无关。",
     ),
+    "figures_large": (
+        "Figures of pixels are left out: the maps of all pictures together have more than {most} "
+        "million pixels. val.py measures them.",
+        "未给出像素指标：所有图片的异常图合计超过 {most} 百万像素。可用 val.py 计算。",
+    ),
     "level_image": ("pictures", "图片"),
     "level_pixel": ("pixels", "像素"),
     "score": ("score", "得分"),

@@ -25,9 +25,15 @@ def category(demo):
     return open_category(demo, "flange")
 
 
-@pytest.fixture
-def model(category):
+@pytest.fixture(scope="module")
+def learned(category):
     return learn(category, SMALL)
+
+
+@pytest.fixture
+def model(learned):
+    """A copy, as tests judge more pictures with it."""
+    return replace(learned, tested=list(learned.tested), skipped=list(learned.skipped))
 
 
 @pytest.fixture
@@ -85,6 +91,12 @@ def test_limits_are_said_before_they_are_reached(page):
     said = " ".join(caption.value for caption in page.caption)
     assert f"at most {MOST_TRAIN}" in said and f"up to {MOST_TEST}" in said
     assert page.button(key="learn").disabled
+
+
+def test_pixel_figures_that_are_left_out_are_named(page, model):
+    model.figures = replace(model.figures, pixel=None)
+    shown(page, model, "results")
+    assert any("Figures of pixels are left out" in caption.value for caption in page.caption)
 
 
 def test_both_languages(page):
