@@ -7,6 +7,7 @@ preprocessing as training.
 import math
 from dataclasses import dataclass
 
+DECODERS = ("pillow", "vips")
 SMALLEST, LARGEST = 32, 16384  # pixels per side of the network's input
 
 
@@ -17,12 +18,14 @@ class Preprocessing:
     resize : shorter side in pixels (the aspect ratio is kept), or (height, width)
     crop : (height, width) of the part that is cut from the middle of the resized picture
     mean, std : of the three channels of [0,1] RGB (ImageNet's)
+    decoder : of DECODERS: who decodes and resizes; the results differ by rounding
     """
 
     resize: int | tuple[int, int] = 256
     crop: tuple[int, int] = (224, 224)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    decoder: str = "pillow"
 
     def __post_init__(self):
         whole = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
@@ -33,6 +36,8 @@ class Preprocessing:
                 )
         if self.crop[0] > whole[0] or self.crop[1] > whole[1]:
             raise ValueError(f"crop {_size(self.crop)} is larger than resize {_size(whole)}")
+        if self.decoder not in DECODERS:
+            raise ValueError(f"decoder {self.decoder!r}: expected one of {', '.join(DECODERS)}")
         if not all(math.isfinite(value) and abs(value) < 100 for value in self.mean):
             raise ValueError(f"mean {self.mean}: expected numbers near 0.5")
         if not all(1e-3 < value < 1e3 for value in self.std):

@@ -82,19 +82,32 @@ def read_mask(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 @contextmanager
 def decoded(
-    source: Source, max_pixels: int, convert: Callable[[Image.Image], Converted]
+    source: Source,
+    max_pixels: int,
+    convert: Callable[[Image.Image], Converted],
+    at_once: Callable[[Image.Image, bytes], Converted | None] | None = None,
 ) -> Iterator[Converted]:
-    """What `convert` makes of the picture; its pixels count as in flight until the context ends."""
+    """What `convert` makes of the picture; its pixels count as in flight until the context ends.
+
+    at_once : makes the same of a file that is not decoded yet, and of its bytes; None if it cannot
+    """
     with ExitStack() as held:
         with _errors_named(source):
+            result = None
             if isinstance(source, np.ndarray):
                 image = image_of(source, mask=convert is to_mask)
                 _take(held, image.size, max_pixels)
             else:
                 file = held.enter_context(opened(source, _most_bytes(max_pixels)))
-                image = _opened_image(held, file, max_pixels)
-            ImageOps.exif_transpose(image, in_place=True)  # copies only what has to be turned
-            result = convert(image)
+                image, content = _opened_image(held, file, max_pixels, at_once is not None)
+                if at_once is not None and content is not None:
+                    result = at_once(image, content)
+                if result is None and image.format == "PNG":
+                    image = _in_one_piece(content)
+            if result is None:
+                image.decodermaxblock = BLOCK
+                ImageOps.exif_transpose(image, in_place=True)  # copies only what has to be turned
+                result = convert(image)
         yield result
 
 
@@ -130,21 +143,39 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image
 
 
-def _opened_image(held: ExitStack, file: BinaryIO, max_pixels: int) -> ImageFile.ImageFile:
-    """The picture, ready to be decoded; its pixels are taken into `held`."""
+def _opened_image(
+    held: ExitStack, file: BinaryIO, max_pixels: int, whole: bool
+) -> tuple[ImageFile.ImageFile, bytes | None]:
+    """The picture, not decoded yet; its pixels are taken into `held`.
+
+    And its bytes, if it is of a format that is read as a whole; with `whole`, also those of a JPEG
+    whose length fits its size.
+    """
     kind, size = _kind_and_size(file, max_pixels)
     if size is None:
         image = PLUGINS[kind](file)
         _take(held, image.size, max_pixels)
-    else:  # the file is read as a whole, and that has to wait for memory too
-        _take(held, size, max_pixels)
-        content = file.read()
-        content = headers.in_one_piece(content) if kind == "PNG" else content
-        image = PLUGINS[kind](io.BytesIO(content))
-        if image.size != size:
-            raise RefusedError("its header and its content differ in size; save it again")
-    image.decodermaxblock = BLOCK
-    return image
+        return image, _short(file, image.size) if whole and kind == "JPEG" else None
+    _take(held, size, max_pixels)  # reading the file has to wait for memory too
+    content = file.read()
+    image = PLUGINS[kind](io.BytesIO(content))
+    if image.size != size:
+        raise RefusedError("its header and its content differ in size; save it again")
+    return image, content
+
+
+def _in_one_piece(png: bytes) -> ImageFile.ImageFile:
+    return PngImageFile(io.BytesIO(headers.in_one_piece(png)))
+
+
+def _short(file: BinaryIO, size: tuple[int, int]) -> bytes | None:
+    """All bytes of the file, which stays where it is; None if they are too many for its pixels."""
+    place = file.tell()
+    length = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    content = file.read() if length <= _most_bytes(size[0] * size[1]) else None
+    file.seek(place)
+    return content
 
 
 def _kind_and_size(file: BinaryIO, max_pixels: int) -> tuple[str, tuple[int, int] | None]:

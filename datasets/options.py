@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.errors import UsageError
 from common.options import add_boolean, checked, folder_name, side_or_size, whole
-from common.preprocessing import Preprocessing
+from common.preprocessing import DECODERS, Preprocessing
 
 
 def add_data_options(parser: argparse.ArgumentParser, training: bool) -> None:
@@ -79,13 +79,30 @@ def add_size_options(parser: argparse.ArgumentParser) -> None:
         default=224,
         help="side of the square cut from the middle, or HEIGHTxWIDTH",
     )
+    group.add_argument(
+        "--decoder",
+        choices=("auto", *DECODERS),
+        default="auto",
+        help="who decodes and resizes pictures, in every use of the model; auto: vips where it is "
+        "installed (pyvips), which is faster",
+    )
+
+
+def decoder_from(name: str) -> str:
+    """The decoder that --decoder names; UsageError where it is not installed."""
+    from datasets import vips  # imports NumPy: not for `--help`
+
+    if name == "vips" and not vips.installed():
+        raise UsageError("pyvips is not installed; pip install pyvips pyvips-binary", "decoder")
+    return vips.best() if name == "auto" else name
 
 
 def preprocessing_from(options: argparse.Namespace) -> Preprocessing:
     """The Preprocessing of --resize and --img_size; UsageError where they are impossible."""
-    size = options.img_size
+    size, decoder = options.img_size, decoder_from(options.decoder)
+    crop = (size, size) if isinstance(size, int) else size
     try:
-        return Preprocessing(options.resize, (size, size) if isinstance(size, int) else size)
+        return Preprocessing(options.resize, crop, decoder=decoder)
     except ValueError as error:
         text = re.sub(r"\bcrop\b", "--img_size", str(error))
         raise UsageError(re.sub(r"\bresize\b", "--resize", text)) from error

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from common.preprocessing import Preprocessing
+from datasets import vips
 from datasets.decoding import (
     MAX_PIXELS,
     decoded,
@@ -46,8 +47,9 @@ class Transform:
 
     def sized_picture(self, source: Source) -> tuple[np.ndarray, tuple[int, int]]:
         """As `picture`, and (width, height) of the upright original."""
-        with decoded(source, self.max_pixels, to_rgb) as image:
-            return np.asarray(self._fitted(image, Image.Resampling.BILINEAR)), image.size
+        fast = self._at_once if self.preprocessing.decoder == "vips" else None
+        with decoded(source, self.max_pixels, self._converted, fast) as found:
+            return found
 
     def mask(self, source: Source) -> np.ndarray:
         """bool [H,W] of a mask, by nearest neighbour, so that it stays a mask."""
@@ -73,6 +75,18 @@ class Transform:
 
     def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return self.preprocessing.mean, self.preprocessing.std
+
+    def _converted(self, image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
+        colours = to_rgb(image)
+        return np.asarray(self._fitted(colours, Image.Resampling.BILINEAR)), colours.size
+
+    def _at_once(
+        self, image: Image.Image, content: bytes
+    ) -> tuple[np.ndarray, tuple[int, int]] | None:
+        if not vips.available():
+            return None
+        found = vips.reduced(image, content, self.preprocessing)
+        return None if found is None else (found, image.size)
 
     def _fitted(self, image: Image.Image, resample: Image.Resampling) -> Image.Image:
         """Resized and cropped in one step: what the crop leaves out is never computed.

@@ -9,7 +9,9 @@ import numpy as np
 
 from common.calibration import Calibration
 from common.errors import UsageError
+from common.preprocessing import Preprocessing
 from common.progress import progress
+from datasets import vips
 from datasets.loader import Loader
 from datasets.samples import Sample
 from datasets.transforms import MAX_PIXELS, BadPictureError, Source, Transform
@@ -80,6 +82,8 @@ def fit(
     pictures, settings that contradict each other), WorkError, BadPictureError.
     """
     pictures = list(pictures)
+    if settings.get("preprocessing") is None:
+        settings["preprocessing"] = Preprocessing(decoder=vips.best())
     planned = plan(**settings, batch_size=batch_size, pictures=len(pictures))
     transform, samples = Transform(planned.preprocessing, max_pixels), [*map(Sample, pictures)]
     loader = Loader(samples, transform, batch_size, workers, skip_bad)

@@ -6,6 +6,7 @@ from typing import Any
 from common.errors import UsageError
 from common.options import side_or_size
 from common.preprocessing import Preprocessing
+from datasets import vips
 from models.backbones.catalogue import DEFAULT, parse_layers
 from models.methods import DEFAULT_METHOD, METHODS
 
@@ -36,9 +37,8 @@ class Choice:
         """UsageError if the sizes make no sense."""
         try:
             size = side_or_size(self.img_size)
-            return Preprocessing(
-                side_or_size(self.resize), (size, size) if isinstance(size, int) else size
-            )
+            crop = (size, size) if isinstance(size, int) else size
+            return Preprocessing(side_or_size(self.resize), crop, decoder=vips.best())
         except ValueError as error:
             raise UsageError(error, "img_size") from error
 

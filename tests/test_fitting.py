@@ -9,13 +9,14 @@ from common.calibration import spread
 from common.errors import UsageError
 from common.preprocessing import Preprocessing
 from common.progress import watched
+from datasets import vips
 from inspection import Inspector, fit
 from models.deployed import ExportedFiles
 from models.engine import Engine
 from tests.conftest import call
 
 SMALL = {
-    "preprocessing": Preprocessing(64, (64, 64)),
+    "preprocessing": Preprocessing(64, (64, 64), decoder=vips.best()),
     "pretrained_backbone": "embedded",
     "dims": 20,
     "batch_size": 4,

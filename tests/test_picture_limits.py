@@ -267,5 +267,5 @@ def test_absurd_numbers_are_wrong_use(name):
 )
 def test_impossible_sizes_name_their_options(resize, size, names):
     with pytest.raises(UsageError) as error:
-        options.preprocessing_from(argparse.Namespace(resize=resize, img_size=size))
+        options.preprocessing_from(argparse.Namespace(resize=resize, img_size=size, decoder="auto"))
     assert all(f"--{name}" in str(error.value) for name in names)
