@@ -152,11 +152,12 @@ class ScoreLog:
             raise WorkError(f"{self.path}: cannot be written: the disk is full")
 
 
-def read(path: Path) -> Collected:
+def read(path: str | Path) -> Collected:
     """Read a file of scores; incomplete lines, as a killed program leaves them, are left out.
 
     UsageError if there is no such file, WorkError if it is no file of scores.
     """
+    path = Path(path)
     if not path.is_file():
         raise UsageError(f"{path}: no such file; predict.py --stats FILE writes one")
     decoder, found = msgspec.json.Decoder(ModelLine | PictureLine), Collected({}, [], [])

@@ -47,12 +47,13 @@ class Category:
     test: list[Sample]
 
 
-def pictures_in(folder: Path, recursive: bool = False) -> list[Path]:
+def pictures_in(folder: str | Path, recursive: bool = False) -> list[Path]:
     """The picture files in `folder`, by their endings, sorted; hidden files are left out.
 
     So is what is not a regular file (folders, pipes, devices) and a link that leads nowhere. Raises
     OSError where a folder cannot be read.
     """
+    folder = Path(folder)
     return sorted(
         path
         for path in (_below(folder) if recursive else folder.iterdir())
@@ -92,9 +93,9 @@ def _below(folder: Path) -> Iterator[Path]:
         yield from (Path(root) / name for name in files)
 
 
-def masks_in(folder: Path | None) -> dict[str, Path]:
+def masks_in(folder: str | Path | None) -> dict[str, Path]:
     """The mask files in `folder`, if it exists, by their names without ending."""
-    if folder is None or not folder.is_dir():
+    if folder is None or not Path(folder).is_dir():
         return {}
     return {path.stem: path for path in reversed(pictures_in(folder))}
 

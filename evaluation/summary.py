@@ -131,9 +131,10 @@ class Summary:
         return [name for name, promise in promises.items() if promise.get("extrapolated")]
 
 
-def read(folder: Path, names: Iterable[str] | None = None) -> dict[str, dict]:
+def read(folder: str | Path, names: Iterable[str] | None = None) -> dict[str, dict]:
     """The contents of `<folder>/<category>/metrics.json` by category; of all that there are by
     default. WorkError if a file is missing or damaged."""
+    folder = Path(folder)
     if names is None:
         names = [path.parent.name for path in sorted(folder.glob("*/metrics.json"))]
         if not names:

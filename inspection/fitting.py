@@ -64,7 +64,7 @@ def fit(
     workers: int = 2,
     max_pixels: int = MAX_PIXELS,
     skip_bad: bool = False,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     **settings,
 ) -> Fitted:
     """Fit a detector on good `pictures`.

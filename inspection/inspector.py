@@ -94,10 +94,10 @@ class Inspector:
         self.rule = replace(self.rule, threshold=value, origin=origin, fpr=None, extrapolated=False)
 
     @staticmethod
-    def is_model(folder: Path) -> bool:
+    def is_model(folder: str | Path) -> bool:
         """Whether `open` finds a model in this folder."""
         names = CHECKPOINT_FILE, DISTRIBUTION_FILE
-        return any((folder / name).is_file() for name in names)
+        return any((Path(folder) / name).is_file() for name in names)
 
     @classmethod
     def open(
@@ -145,8 +145,11 @@ class Inspector:
         return cls(record, open_detector, record.name, **settings)
 
     @classmethod
-    def open_checkpoint(cls, path: Path, engine: Engine | None = None, **settings) -> "Inspector":
+    def open_checkpoint(
+        cls, path: str | Path, engine: Engine | None = None, **settings
+    ) -> "Inspector":
         """Open a file that `train.py` wrote; see `open`."""
+        path = Path(path)
 
         def open_detector(batch_size: int) -> Detector:
             return load_detector(path, engine, batch_size)

@@ -46,7 +46,7 @@ DISTRIBUTION = Kind(
 
 
 def save(
-    path: Path, arrays: dict[str, np.ndarray], record: Record, kind: Kind = CHECKPOINT
+    path: str | Path, arrays: dict[str, np.ndarray], record: Record, kind: Kind = CHECKPOINT
 ) -> None:
     """Write `arrays` and `record` to `path`. An old file stays until the new one is complete."""
     record = dataclasses.replace(record, arrays_sha256=arrays_digest(arrays))
@@ -69,14 +69,14 @@ def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
     return found.hexdigest()
 
 
-def identity(path: Path) -> tuple[int, int, int]:
+def identity(path: str | Path) -> tuple[int, int, int]:
     """Changes whenever `path` is written again."""
     status = Path(path).stat()
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def load(
-    path: Path, kind: Kind = CHECKPOINT, most: Callable[[Record], int] | None = None
+    path: str | Path, kind: Kind = CHECKPOINT, most: Callable[[Record], int] | None = None
 ) -> tuple[dict[str, np.ndarray], Record]:
     """The arrays and the record of `path`.
 
@@ -101,7 +101,7 @@ def load(
     return arrays, record
 
 
-def load_record(path: Path, kind: Kind = CHECKPOINT) -> Record:
+def load_record(path: str | Path, kind: Kind = CHECKPOINT) -> Record:
     """Only the record of `path`, without the arrays; raises the same errors as `load`."""
     with _opened(path, kind) as file:
         return _record(path, file.metadata(), kind)

@@ -39,11 +39,19 @@ class ExportedFiles:
     params: Path | None
     distribution: Path
 
+    def __post_init__(self):
+        for name, path in vars(self).items():  # texts are accepted, too
+            object.__setattr__(self, name, path if path is None else Path(path))
+
     @classmethod
     def beside(
-        cls, model: Path, params: Path | None = None, distribution: Path | None = None
+        cls,
+        model: str | Path,
+        params: str | Path | None = None,
+        distribution: str | Path | None = None,
     ) -> "ExportedFiles":
         """Files that are not given are next to `model`, with their usual names."""
+        model = Path(model)
         params = None if model.suffix == ".onnx" else params or model.with_suffix(".pdiparams")
         return cls(model, params, distribution or model.parent / "distribution")
 
@@ -55,9 +63,9 @@ class ExportedFiles:
                 raise UsageError(f"{path}: no such file; export_model.py writes it", setting)
 
     @classmethod
-    def within(cls, folder: Path) -> "ExportedFiles":
+    def within(cls, folder: str | Path) -> "ExportedFiles":
         """The files in `folder`; UsageError if it has no graph."""
-        candidates = [folder / f"model{suffix}" for suffix in GRAPHS]
+        candidates = [Path(folder) / f"model{suffix}" for suffix in GRAPHS]
         model = next((path for path in candidates if path.exists()), None)
         if model is None:
             raise UsageError(

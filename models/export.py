@@ -38,7 +38,7 @@ CPU = Engine(device="cpu")
 
 def export(
     detector: Detector,
-    folder: Path,
+    folder: str | Path,
     fused: bool = False,
     onnx: bool = False,
     dtype: str = "float32",
@@ -50,6 +50,7 @@ def export(
     together; WorkError if they differ. `sample`: good sample pictures, normalised float32
     [B,3,H,W]; if given, the graph is quantised to int8.
     """
+    folder = Path(folder)
     paddle.disable_static()  # see models.backbones.network
     paddle.set_device("cpu")
     if onnx:

@@ -32,7 +32,7 @@ def load_detector(path: str | Path, engine: Engine | None = None, batch_size: in
         return Detector(features, head, record, str(path), roi, engine.device)
 
 
-def load_arrays(path: Path, batch_size: int = 1) -> tuple[dict, Record]:
+def load_arrays(path: str | Path, batch_size: int = 1) -> tuple[dict, Record]:
     """The arrays and the record of the checkpoint `path`; errors of `load_detector`."""
 
     def most(record: Record) -> int:

@@ -6,6 +6,7 @@ interest.
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def parse_options():
     return parser.parse_args()
 
 
-def merge(paths: list[Path], output: Path, category: str | None = None) -> None:
+def merge(paths: Sequence[str | Path], output: str | Path, category: str | None = None) -> None:
     """Write the checkpoint `output`, of all that the checkpoints `paths` learned.
 
     It has no scores of good pictures: those of `paths` are of other models. UsageError if the
@@ -47,6 +48,7 @@ def merge(paths: list[Path], output: Path, category: str | None = None) -> None:
     from models.detector import head_arrays
     from models.heads import HEAD
 
+    paths = [Path(path) for path in paths]
     records = [checkpoint.load_record(path) for path in paths]
     category = category or _category(paths, records)
     for path, record in zip(paths[1:], records[1:], strict=True):

@@ -203,14 +203,18 @@ def backbone_from(options: argparse.Namespace) -> str:
     return named
 
 
-def find_models(model_paths: Sequence[Path], folder: Path, category: str | None) -> list[Path]:
+def find_models(
+    model_paths: Sequence[str | Path], folder: str | Path, category: str | None
+) -> list[Path]:
     """The checkpoints of `model_paths`; if there are none, that which `find_model` finds."""
     return [find_model(path, folder, category) for path in model_paths or (None,)]
 
 
-def find_model(model_path: Path | None, folder: Path, category: str | None) -> Path:
+def find_model(model_path: str | Path | None, folder: str | Path, category: str | None) -> Path:
     """The checkpoint: `model_path`, or that of `category` in `folder`, or the only one there."""
+    folder = Path(folder)
     if model_path is not None:
+        model_path = Path(model_path)
         return model_path / "best.pdparams" if model_path.is_dir() else model_path
     if category is not None:
         return folder / category / "best.pdparams"

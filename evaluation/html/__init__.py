@@ -8,13 +8,14 @@ from evaluation.html.page import build_page
 from evaluation.html.results import read_results
 
 
-def write_html(folder: Path) -> Path:
+def write_html(folder: str | Path) -> Path:
     """Write `report.html` from the files in `folder`, val.py's results of one category.
 
     Reads metrics.json and scores.csv and, where they exist, training.csv, roc.png, pr.png,
     audit.png and pictures/*.png. UsageError where there are no results, WorkError where a file is
     damaged. Returns the path of the report.
     """
+    folder = Path(folder)
     results = read_results(folder)
     text = build_page(results, embedded_results(folder, results))
     target = folder / "report.html"
