@@ -18,6 +18,7 @@ from service.metrics import Metrics
 from service.models import Model
 from service.refusals import RefusedRequestError
 from service.settings import Limits
+from service.stats import Collector
 from service.webhook import Reporter
 
 BODIES = 4  # largest bodies that may be in memory at once
@@ -29,8 +30,16 @@ Found = TypeVar("Found")
 class Inspecting:
     """Answers requests for an inspection, within limits that they share."""
 
-    def __init__(self, limits: Limits, workers: int, metrics: Metrics, reporter: Reporter | None):
-        self.limits, self.metrics, self.reporter = limits, metrics, reporter
+    def __init__(
+        self,
+        limits: Limits,
+        workers: int,
+        metrics: Metrics,
+        reporter: Reporter | None,
+        collector: Collector | None,
+    ):
+        self.limits, self.metrics = limits, metrics
+        self.reporter, self.collector = reporter, collector
         self.bytes, self.queue = Budget(BODIES * limits.body), Budget(limits.queue)
         metrics.queue.set_function(lambda: self.queue.taken)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
@@ -88,8 +97,10 @@ class Inspecting:
         return await loop.run_in_executor(self._pool, described, judgement, part.name, wanted)
 
     def _count(self, model: Model, rule: Rule, found: list[dict]) -> None:
-        """Count the pictures of an answer, and report the defective ones."""
+        """Count and collect the pictures of an answer, and report the defective ones."""
         category = model.record.category
+        if self.collector is not None:
+            self.collector.add(model.inspector, found)
         for picture in found:
             self.metrics.judged(category, picture["verdict"], picture["normalised"])
             if picture["verdict"] == "defective" and self.reporter is not None:

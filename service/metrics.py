@@ -47,6 +47,9 @@ class Metrics:
             **self._here,
         )
         self.reloads = self._counter("reloads", "Reloads of the models", "result")
+        self.collected = self._counter(
+            "stats_pictures", "Pictures for the file of --stats", "result"
+        )
         self.webhooks = self._counter("webhooks", "Reports of defective pictures", "result")
 
     @property

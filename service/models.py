@@ -15,6 +15,7 @@ from inspection import Inspector
 from service.batching import Batcher
 from service.networks import NetworkDetector, Networks, noise
 from service.settings import Settings
+from tasks.collecting import collecting
 from tasks.verdicts import describe
 
 PROBE_SECONDS = 5.0  # until a probe counts as failed; and how long its result is kept
@@ -33,7 +34,8 @@ class Opened:
 def open_all(settings: Settings) -> Opened:
     """The models in `settings.model_dir`; each has judged a test picture.
 
-    Raises UsageError if there is no model, or two of one category; WorkError if one is damaged.
+    Raises UsageError if there is no model, or two of one category, or --stats cannot be used;
+    WorkError if a model is damaged.
     """
     chosen = {
         "batch_size": settings.batch_size,
@@ -51,6 +53,8 @@ def open_all(settings: Settings) -> Opened:
                 "keep one of them in this folder",
                 "model_dir",
             )
+        with collecting(settings.stats, inspector):
+            pass  # it can be written to, and the model has scores of good pictures
         found[category] = folder, inspector
     models = [(folder, inspector.record) for folder, inspector in found.values()]
     networks = Networks(models, settings.engine, settings.batch_size).start()

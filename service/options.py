@@ -39,6 +39,13 @@ def _add_verdicts(group) -> None:
         default=0,
         help="leave smaller regions out, in pixels of the picture",
     )
+    group.add_argument(
+        "--stats",
+        type=Path,
+        metavar="FILE",
+        help="append time, name, score, p-value and verdict of each picture to this file of JSON "
+        "lines, for python -m evaluation.drift (default: none)",
+    )
 
 
 def _add_engine(group) -> None:

@@ -6,6 +6,7 @@ from common.errors import UsageError, WorkError, message
 from service.metrics import Metrics
 from service.models import Models
 from service.refusals import RefusedRequestError
+from service.stats import Collector
 
 logger = logging.getLogger(__name__)
 
@@ -16,8 +17,11 @@ class Reloading:
     Without a token it is not: a page in a browser on this machine could send it.
     """
 
-    def __init__(self, models: Models, metrics: Metrics, by_request: bool):
+    def __init__(
+        self, models: Models, metrics: Metrics, by_request: bool, collector: Collector | None
+    ):
         self.models, self.metrics, self.by_request = models, metrics, by_request
+        self.collector = collector
 
     async def requested(self) -> None:
         """Raises RefusedRequestError if it is not allowed, or failed."""
@@ -38,6 +42,8 @@ class Reloading:
             logger.error("no reload, the former models stay: %s", message(error))
             self.metrics.reloads.labels("failed").inc()
             return False
+        if self.collector is not None:
+            self.collector.reopen()
         self.metrics.reloads.labels("done").inc()
         logger.info("reloaded: %s", ", ".join(sorted(self.models.by_category)))
         return True

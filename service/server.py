@@ -17,6 +17,7 @@ from service.metrics import Metrics
 from service.models import Models, Opened, open_all
 from service.reloading import Reloading
 from service.settings import Settings
+from service.stats import Collector
 from service.webhook import Reporter
 
 DRAIN_SECONDS = 0.5  # of each of two steps, before connections without a request are closed
@@ -36,8 +37,11 @@ async def _serve(settings: Settings, opened: Opened, listening: socket.socket) -
     reporter = None
     if settings.webhook is not None:
         reporter = Reporter(settings.webhook, lambda result: metrics.webhooks.labels(result).inc())
-    inspecting = Inspecting(limits, settings.workers, metrics, reporter)
-    reloading = Reloading(models, metrics, by_request=settings.token is not None)
+    collector = None
+    if settings.stats is not None:
+        collector = Collector(settings.stats, lambda how, n: metrics.collected.labels(how).inc(n))
+    inspecting = Inspecting(limits, settings.workers, metrics, reporter, collector)
+    reloading = Reloading(models, metrics, settings.token is not None, collector)
     app = build(models, inspecting, reloading, metrics, settings.token is not None)
     config = _config(settings, Guard(app, settings.token, metrics), metrics)
     server = Server(config, reloading, listening)
@@ -48,8 +52,9 @@ async def _serve(settings: Settings, opened: Opened, listening: socket.socket) -
     finally:
         models.close()
         inspecting.close()
-        if reporter is not None:
-            await asyncio.to_thread(reporter.close, settings.grace)
+        for one in (reporter, collector):
+            if one is not None:
+                await asyncio.to_thread(one.close, settings.grace)
     return server.result()
 
 

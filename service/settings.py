@@ -52,6 +52,7 @@ class Settings:
     """
     window : seconds to wait for more pictures before a batch that is not full
     workers : threads that decode pictures
+    stats : file of scores to append to (common.score_log), or None
     grace : seconds that a stop waits for accepted requests
     token : that requests must bear, or None
     """
@@ -62,6 +63,7 @@ class Settings:
     engine: Engine
     wanted: Wanted
     min_area: int
+    stats: Path | None
     batch_size: int
     window: float
     workers: int
@@ -98,6 +100,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
         engine_from(options),
         wanted_from(options),
         options.min_area,
+        options.stats,
         options.batch_size,
         options.batch_window / 1000,
         options.num_workers,

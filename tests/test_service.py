@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.http_clients import TOKEN, Service
+from common.score_log import read
 from inspection import Inspector
 from models.engine import Engine
 from tests.conftest import rows
@@ -27,7 +28,7 @@ LIMITS = ("--max_body", 2**20, "--max_pictures", 5, "--max_pixels", 10**5)
 @pytest.fixture(scope="module")
 def service(exported, tmp_path_factory):
     log = tmp_path_factory.mktemp("service") / "log"
-    with Service(exported, log, *LIMITS) as found:
+    with Service(exported, log, *LIMITS, "--stats", log.with_name("scores")) as found:
         yield found
 
 
@@ -238,6 +239,17 @@ def test_requests_verdicts_and_scores_are_counted(service, rust):
     assert counted(service, "queue_pictures") == 0
 
 
+def test_answers_are_in_the_file_of_scores(service, rust):
+    path, name = service.log.with_name("scores"), f"{time.monotonic()} ü.png"
+    body, kind = form((name, rust))
+    told = inspect(service, body, kind=kind)["pictures"][0]
+    end = time.monotonic() + 10
+    while not (found := [one for one in read(path).pictures if one.path == name]):
+        assert time.monotonic() < end  # the line comes after the answer
+    assert (found[0].score, found[0].p_value) == (told["score"], told["p_value"])
+    assert counted(service, 'stats_pictures_total{result="written"}') >= 1
+
+
 def test_the_description_has_examples_that_work(service, rust):
     found = json.loads(ask(service, "/openapi.json", token=None)[1])
     body, kind = form(("a.png", rust))
@@ -268,15 +280,15 @@ def test_the_page_of_the_description_loads_nothing_from_elsewhere(service):
 
 
 def test_the_log_has_one_printable_line_per_request(service, rust):
-    before = len(service.log.read_text().splitlines())
     body, kind = form(("\x1b[31m.png", rust))
+    ask(service, "/first")  # a line of the test before may come late, but before this one
     inspect(service, body, kind=kind)
     ask(service, "/v1/a%0Ab%1B/inspect", rust)
-    ask(service, "/healthz")
+    ask(service, "/last")
     end = time.monotonic() + 10
-    while "/healthz" not in (text := service.log.read_text()).splitlines()[-1]:
+    while " /last " not in (text := service.log.read_text()):
         assert time.monotonic() < end  # the line comes after the answer
-    lines = text.splitlines()[before:]
+    lines = text[text.index(" /first ") : text.index(" /last ")].splitlines()[1:]
     assert len(lines) == 3
     assert all(line.isprintable() for line in lines), lines
     assert re.fullmatch(r"127\.0\.0\.1 POST /v1/flange/inspect 200 \d+ ms, pictures: 1", lines[0])
