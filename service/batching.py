@@ -54,8 +54,10 @@ class Batcher:
         """End the thread after the pictures that wait."""
         self._waiting.put(None)
 
-    def join(self) -> None:
-        self._thread.join()
+    def join(self, seconds: float) -> bool:
+        """Wait for the end of the thread; whether it came in time."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopped:

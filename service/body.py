@@ -1,8 +1,7 @@
 """Reads the body of a request within limits, and the pictures in it."""
 
-import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 
@@ -10,7 +9,6 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.refusals import RefusedRequestError, overloaded
 
-DISCARD_SECONDS = 2.0
 LONGEST_NAME = 255  # characters of a picture's name
 PART_HEAD = 8192  # bytes of the headers of a part
 WRONG_TYPE = (
@@ -79,20 +77,6 @@ class Body:
         if length == 0:
             raise RefusedRequestError(400, "the body is empty; expected a picture")
         return b"".join(pieces)
-
-    async def discard(self) -> None:
-        """Read on for a moment after a refusal: a client that sends without listening would not
-        get the answer, if the connection was closed with something unread."""
-        if "expect" not in self.request.headers:  # else it waits for leave to send
-            with suppress(ClientDisconnect, asyncio.TimeoutError):
-                await asyncio.wait_for(self._drop(), DISCARD_SECONDS)
-
-    async def _drop(self) -> None:
-        length = 0
-        async for piece in self.request.stream():
-            length += len(piece)
-            if length > self.most:
-                return
 
     def _announced(self) -> int:
         """Content-Length, or 0 for a body in chunks."""

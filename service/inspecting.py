@@ -64,15 +64,6 @@ class Inspecting:
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    async def _received(self, body: Body, start: float) -> bytes:
-        late = RefusedRequestError(408, "the body did not arrive in time", close=True)
-        try:
-            return await self._timed(body.read(), start, late)
-        except RefusedRequestError as error:
-            if error.status in (413, 503):
-                await body.discard()
-            raise
-
     async def _timed(
         self, work: Awaitable[Found], start: float, late: RefusedRequestError
     ) -> Found:

@@ -58,15 +58,25 @@ def open_all(settings: Settings) -> Opened:
         found[category] = folder, inspector
     models = [(folder, inspector.record) for folder, inspector in found.values()]
     networks = Networks(models, settings.engine, settings.batch_size).start()
+    try:
+        known = {category: inspector for category, (_, inspector) in found.items()}
+        return Opened(_tried(known, networks, chosen), networks)
+    except BaseException:
+        networks.close()
+        raise
+
+
+def _tried(found: dict[str, Inspector], networks: Networks, chosen: dict) -> dict[str, Inspector]:
+    """Inspectors that let `networks` score; each has judged a test picture."""
     inspectors = {}
-    for index, (category, (_, known)) in enumerate(found.items()):
+    for index, (category, known) in enumerate(found.items()):
         logger.info("%s: %s (%s)", category, describe(known.rule), known.path)
         detector = NetworkDetector(known.record, networks, index)
         opened = Inspector(known.record, lambda _, it=detector: it, known.path, **chosen)
         judged = opened.judge([opened.decode(noise(opened))])
         logger.debug("regions of noise: %d", len(judged[0].regions))  # imports what they need
         inspectors[category] = opened
-    return Opened(inspectors, networks)
+    return inspectors
 
 
 def _folders(root: Path) -> list[Path]:
@@ -189,9 +199,11 @@ class Models:
                 held.enter_context(model.used())
             return all([await model.answers() for model in models])
 
-    def close(self) -> None:
-        """End all models and wait for it."""
+    def close(self, seconds: float) -> None:
+        """End all models and wait for it, for at most `seconds`."""
         for model in self.by_category.values():
             model.retire()
-        for model in self.by_category.values():
-            model.batcher.join()
+        end = time.monotonic() + seconds
+        for category, model in self.by_category.items():
+            if not model.batcher.join(max(0.0, end - time.monotonic())):
+                logger.error("%s: a batch has not ended in time", category)

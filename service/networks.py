@@ -29,6 +29,8 @@ from models.record import Record
 
 CONTEXT = multiprocessing.get_context("spawn")
 END_SECONDS = 10.0
+START_SECONDS = 600.0  # to open all models
+BATCH_SECONDS, PICTURE_SECONDS = 60.0, 10.0  # for a batch, and more for each of its pictures
 TRIM_SECONDS = 15.0  # it takes some 50 ms, for which pictures wait
 
 logger = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ class Networks:
         self._process.start()
         atexit.register(self._process.kill)  # it ignores SIGTERM, with which Python would end it
         theirs.close()
-        self._answer()
+        self._answer(START_SECONDS)
         return self
 
     def score(self, index: int, images: np.ndarray) -> Scores:
@@ -86,7 +88,7 @@ class Networks:
             if not self._process.is_alive():
                 self.start()
             self._shared.view("pictures", *images.shape)[:] = images
-            self._ask((index, images.shape))
+            self._ask((index, images.shape), BATCH_SECONDS + count * PICTURE_SECONDS)
             maps = self._shared.view("maps", count, *size).copy()
             return Scores(self._shared.view("scores", count).copy(), maps)
 
@@ -98,15 +100,19 @@ class Networks:
             self._process.kill()  # if it has not ended
             atexit.unregister(self._process.kill)
 
-    def _ask(self, question: tuple) -> None:
+    def _ask(self, question: tuple, seconds: float) -> None:
         try:
             self._connection.send(question)
         except OSError as error:
             raise WorkError("the process of the networks has ended") from error
-        self._answer()
+        self._answer(seconds)
 
-    def _answer(self) -> None:
+    def _answer(self, seconds: float) -> None:
         try:
+            if not self._connection.poll(seconds):
+                self._process.kill()
+                self._process.join(END_SECONDS)
+                raise WorkError(f"the process of the networks did not answer for {seconds:.0f} s")
             error = self._connection.recv()
         except (EOFError, OSError) as failure:
             self._process.join(END_SECONDS)

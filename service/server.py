@@ -50,7 +50,7 @@ async def _serve(settings: Settings, opened: Opened, listening: socket.socket) -
     try:
         await server.serve([listening])
     finally:
-        models.close()
+        models.close(settings.grace)
         inspecting.close()
         for one in (reporter, collector):
             if one is not None:

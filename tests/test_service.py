@@ -7,7 +7,6 @@ import json
 import re
 import socket
 import time
-from contextlib import suppress
 from email.message import Message
 
 import numpy as np
@@ -21,7 +20,6 @@ from models.engine import Engine
 from tests.conftest import rows
 
 pytestmark = pytest.mark.process
-ATTEMPTS = 5
 LIMITS = ("--max_body", 2**20, "--max_pictures", 5, "--max_pixels", 10**5)
 
 
@@ -54,20 +52,13 @@ def ask(service, path, body=None, kind="image/png", token=TOKEN, **headers):
     headers = {"Content-Type": kind, **headers}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
-    # What is refused before the whole body was sent can end in a reset that overtakes the answer.
-    for attempt in range(ATTEMPTS):
-        connection = http.client.HTTPConnection(*service.address, timeout=20)
-        try:
-            with suppress(BrokenPipeError, ConnectionResetError):
-                connection.request("GET" if body is None else "POST", path, body, headers)
-            found = connection.getresponse()
-            return found.status, found.read(), found.headers
-        except (ConnectionError, TimeoutError):
-            if attempt == ATTEMPTS - 1:
-                raise
-        finally:
-            connection.close()
-    raise AssertionError("unreachable")
+    connection = http.client.HTTPConnection(*service.address, timeout=20)
+    try:
+        connection.request("GET" if body is None else "POST", path, body, headers)
+        found = connection.getresponse()
+        return found.status, found.read(), found.headers
+    finally:
+        connection.close()
 
 
 def inspect(service, body, query="", **settings) -> dict:

@@ -4,12 +4,17 @@ import asyncio
 import socket
 import sys
 import threading
+from multiprocessing import Pipe
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from common.errors import WorkError
 from service.batching import Batcher
 from service.body import Budget, Part, pictures_in
 from service.listening import listen, refuse
+from service.networks import Networks
 from service.refusals import RefusedRequestError
 from service.settings import http_url
 from service.webhook import signature
@@ -91,7 +96,7 @@ def batched(inspector: Doubling, numbers, cancelled=()):
         inspector.free.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         batcher.stop()
-        batcher.join()
+        assert batcher.join(10)
         return results
 
     return asyncio.run(run())
@@ -114,6 +119,26 @@ def test_a_cancelled_picture_is_not_judged():
     results = batched(inspector, range(6), cancelled=(4,))
     assert isinstance(results[4], asyncio.CancelledError)
     assert sum(inspector.batches, []) == [0, 1, 2, 3, 5]
+
+
+class Process:
+    killed = False
+
+    def kill(self):
+        self.killed = True
+
+    def join(self, seconds):
+        assert self.killed
+
+
+def test_networks_that_do_not_answer_are_ended():
+    networks = Networks([(Path("m"), SimpleNamespace(size=(8, 8)))], None, 1)
+    networks._connection, other = Pipe()
+    networks._process = Process()
+    with pytest.raises(WorkError, match="did not answer for 0 s"):
+        networks._answer(0.01)
+    assert networks._process.killed
+    other.close()
 
 
 @pytest.mark.parametrize("text", ["", "ftp://a/", "http://", "http:///a", "http://a:99999/", "a b"])
