@@ -1,13 +1,80 @@
-"""Keeps signal handlers that libraries in C++ would replace, also outside of the main thread."""
+"""Ends the process on SIGTERM and SIGINT; keeps handlers that libraries in C++ would replace."""
 
 import ctypes
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 KEPT = (signal.SIGTERM, signal.SIGINT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGABRT)
 STRUCT_BYTES = 1024  # more than any system's struct sigaction
+ENDINGS = {signal.SIGTERM: (143, "terminated"), signal.SIGINT: (130, "interrupted")}
+HELD_SECONDS, CLEAN_SECONDS = 1.0, 0.7  # a signal waits for files and for clean-up so long at most
+
+_safe = threading.RLock()  # whoever ends the process keeps it: others wait where they ask for it
+_actions: dict[object, Callable[[], None]] = {}
+_answer: Callable[[int], None] | None = None
+
+
+def watch() -> bool:
+    """From now on SIGTERM and SIGINT end the process with exit code 143 and 130 within 2 s.
+
+    A thread waits for them, so that neither a long call into a library nor an import is in the way.
+    All other threads hold them back: the handler that Paddle installs is never called. Before it
+    ends the process, the thread calls what `at_end` has, and waits for the end of `held`.
+
+    Call it in the main thread, before there are others. False where the system cannot do it.
+    """
+    if not hasattr(signal, "pthread_sigmask") or not _in_main_thread():
+        return False
+    numbers = {n for n in ENDINGS if signal.getsignal(n) is not signal.SIG_IGN}  # nohup ignores it
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    messages = None if sys.stderr is None else os.dup(2)
+    threading.Thread(target=_wait, args=(numbers, messages), daemon=True, name="signals").start()
+    return True
+
+
+@contextmanager
+def at_end(action: Callable[[], None]) -> Iterator[None]:
+    """During the block, a signal calls `action` in another thread before it ends the process."""
+    key = object()
+    with _safe:
+        _actions[key] = action
+    try:
+        yield
+    finally:
+        _actions.pop(key, None)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """A signal ends the process before or after the block, which must take less than a second."""
+    with _safe:
+        yield
+
+
+@contextmanager
+def answering(answer: Callable[[int], None]) -> Iterator[None]:
+    """During the block, SIGTERM and SIGINT call `answer` (number of the signal) instead.
+
+    After `watch` it is called in another thread, otherwise in the main thread, by a handler.
+    """
+    global _answer
+    if any(thread.name == "signals" for thread in threading.enumerate()):
+        before, _answer = _answer, answer
+        try:
+            yield
+        finally:
+            _answer = before
+        return
+    former = {number: signal.signal(number, lambda got, _: answer(got)) for number in ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -28,3 +95,37 @@ def kept_handlers() -> Iterator[None]:
         if libc is not None:
             for number, action in before.items():
                 libc.sigaction(int(number), action, None)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _wait(numbers: set[signal.Signals], messages: int | None) -> None:
+    while True:
+        number = signal.sigwait(numbers)
+        if _answer is None:
+            _end(number, messages)
+        _answer(number)
+
+
+def _end(number: int, messages: int | None) -> None:
+    code, text = ENDINGS[number]
+    _safe.acquire(timeout=HELD_SECONDS)
+    # In another thread: the main thread may be in a call that never returns, with a lock.
+    cleaning = threading.Thread(target=_clean, args=(f"error: {text}\n", messages), daemon=True)
+    cleaning.start()
+    cleaning.join(CLEAN_SECONDS)
+    os._exit(code)
+
+
+def _clean(text: str, messages: int | None) -> None:
+    for action in reversed(list(_actions.values())):
+        with suppress(Exception):  # the process ends; what is left is swept by the next run
+            action()
+    if messages is not None:
+        with suppress(OSError):
+            os.write(messages, ("\n" * os.isatty(messages) + text).encode())
+    if sys.stdout is not None:
+        with suppress(Exception):  # its reader may have ended
+            sys.stdout.flush()

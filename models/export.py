@@ -11,8 +11,9 @@ import numpy as np
 import paddle
 
 from common.errors import UsageError, WorkError
-from common.files import sha256, whole_files
+from common.files import sha256
 from common.logs import stdout_to_stderr
+from common.transaction import whole_files
 from models import checkpoint
 from models.backbones.folding import folded
 from models.checkpoint import DISTRIBUTION
@@ -62,7 +63,7 @@ def export(
         layers["fused"] = _fused(detector, copied(detector.features.network))
     size, graphs = detector.size, []
     pattern = probe(size, detector.roi)
-    with whole_files(folder) as temporary:
+    with whole_files(folder, OURS) as temporary:  # of an earlier export nothing stays
         with paddle_folder(temporary) as place:
             for name, layer in layers.items():
                 expected = _outputs(layer, pattern)
@@ -86,11 +87,8 @@ def export(
         path = temporary / "distribution"
         arrays = head_arrays(detector.head, dtype) | detector.roi_arrays()
         checkpoint.save(path, arrays, record, DISTRIBUTION)
-        written = {path.name for path in temporary.iterdir()}
-    for name in OURS - written:
-        # Files of an earlier export do not belong to the new distribution.
-        (folder / name).unlink(missing_ok=True)
-    return [folder / name for name in sorted(written)]
+        written = sorted(name for name in (*OURS, path.name) if (temporary / name).exists())
+    return [folder / name for name in written]
 
 
 def _embedding(detector: Detector, net: paddle.nn.Layer) -> Embedding:

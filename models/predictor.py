@@ -4,7 +4,6 @@ On a CPU with oneDNN this is several times faster than dygraph (docs/benchmarks.
 uses CUDA or TensorRT.
 """
 
-import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ import numpy as np
 
 from common.errors import UsageError, WorkError, keep_termination
 from common.logs import silent_stderr
+from common.temporary import temporary_folder
 from models.device import cpu_threads
 from models.engine import Engine
 
@@ -57,8 +57,8 @@ def layer_predictor(layer, size: tuple[int, int], engine: Engine) -> Predictor:
         return _layer_by_layer(layer, size, engine)
     from models.static_graph import save_graph
 
-    with tempfile.TemporaryDirectory() as folder:
-        model, params = save_graph(layer, size, Path(folder) / "network")
+    with temporary_folder() as folder:
+        model, params = save_graph(layer, size, folder / "network")
         return open_predictor(model, params, engine, size)
 
 

@@ -1,13 +1,15 @@
 """Prepares the process before Paddle is imported."""
 
+import atexit
 import importlib
 import os
-import tempfile
 import threading
 import warnings
+from contextlib import ExitStack
 from functools import cache
 
 from common.signals import kept_handlers
+from common.temporary import temporary_folder
 
 
 @cache
@@ -26,21 +28,18 @@ def prepare() -> None:
             importlib.import_module("paddle")
 
 
+@cache
 def substitute_home() -> str | None:
     """The temporary folder that replaces the home folder if it cannot be written; otherwise None.
 
     Paddle writes to the home folder when it is imported and when it converts a network. A container
     may not have one.
     """
-    folder = _substitute()
-    return None if folder is None else folder.name
-
-
-@cache
-def _substitute() -> tempfile.TemporaryDirectory | None:
     home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises an error if there is none
     if os.access(home, os.W_OK | os.X_OK) and os.path.isdir(home):  # noqa: PTH112
         return None
-    folder = tempfile.TemporaryDirectory(prefix="padim-home-")
-    os.environ["HOME"] = folder.name
+    stack = ExitStack()
+    folder = str(stack.enter_context(temporary_folder()))
+    atexit.register(stack.close)
+    os.environ["HOME"] = folder
     return folder

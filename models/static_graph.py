@@ -1,7 +1,6 @@
 """Writes Paddle layers as static graphs."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import paddle
 from paddle import nn
 
 from common.errors import WorkError
+from common.temporary import LOCK, temporary_folder
 from models.grids import Grid
 
 GRAPH_BYTES = 2**20  # largest size of a graph without its parameters
@@ -59,10 +59,11 @@ def paddle_folder(folder: Path) -> Iterator[Path]:
     if is_utf8(folder):
         yield folder
         return
-    with tempfile.TemporaryDirectory() as temporary:
-        yield Path(temporary)
-        for path in sorted(Path(temporary).iterdir()):
-            shutil.move(path, folder / path.name)
+    with temporary_folder() as temporary:
+        yield temporary
+        for path in sorted(temporary.iterdir()):
+            if path.name != LOCK:
+                shutil.move(path, folder / path.name)
 
 
 def is_utf8(path: Path) -> bool:

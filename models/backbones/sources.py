@@ -3,7 +3,6 @@
 import http.client
 import logging
 import os
-import tempfile
 import threading
 import urllib.request
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from common.errors import UsageError, WorkError
 from common.files import sha256, writable_folder
+from common.temporary import temporary_folder
 from models.backbones import catalogue, names, packages, weights
 from models.backbones.weights import ACCEPTED, ENDINGS, MODELS, Weights
 from models.runtime import prepare, substitute_home
@@ -181,8 +181,8 @@ class UnreachableError(Exception):
 
 def _download(url: str, backbone: str) -> Weights:
     """Download, check, convert to safetensors, cache. UnreachableError where the network fails."""
-    with tempfile.TemporaryDirectory() as temporary:
-        fetched = Path(temporary) / url.rpartition("/")[2]
+    with temporary_folder() as temporary:
+        fetched = temporary / url.rpartition("/")[2]
         _fetch(url, fetched)
         expected = _digest(backbone)
         found = sha256(fetched)
