@@ -22,6 +22,23 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether `path` is text in UTF-8: names of files may contain any bytes."""
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def cache_folder() -> Path:
+    """The folder for what is kept between runs: PADIM_HOME, else a folder in the user's cache."""
+    if named := os.environ.get("PADIM_HOME"):
+        return Path(named)
+    cached = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    return Path(cached) / "padim-paddle"  # Path.home() raises where there is none
+
+
 def save_arrays(path: Path, arrays: dict, metadata: dict[str, str]) -> None:
     """Write `arrays` (name → numpy array, of any memory layout) as one safetensors file."""
     import numpy as np

@@ -77,7 +77,9 @@ class Transform:
         return self.preprocessing.mean, self.preprocessing.std
 
     def _converted(self, image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
-        colours = to_rgb(image)
+        colours, wanted = to_rgb(image), self.preprocessing
+        if wanted.decoder == "vips" and vips.shrinks(colours.size, wanted) and vips.available():
+            return vips.resized(np.asarray(colours), wanted), colours.size
         return np.asarray(self._fitted(colours, Image.Resampling.BILINEAR)), colours.size
 
     def _at_once(

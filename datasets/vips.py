@@ -52,8 +52,7 @@ def reduced(image: Image.Image, content: bytes, preprocessing: Preprocessing) ->
     None where Pillow has to decode it: formats and modes beyond `MODES`, pictures that have to be
     turned or enlarged, and files that libvips refuses, which Pillow then decodes or names.
     """
-    width, height = preprocessing.resized(image.size)
-    if width > image.width or height > image.height or not _plain(image, content):
+    if not shrinks(image.size, preprocessing) or not _plain(image, content):
         return None
     pyvips = _library()
     load = {"PNG": pyvips.Image.pngload_buffer, "JPEG": pyvips.Image.jpegload_buffer}
@@ -61,16 +60,35 @@ def reduced(image: Image.Image, content: bytes, preprocessing: Preprocessing) ->
         full = load[image.format](content, access="sequential", fail_on="error")
         if full.format != "uchar" or (full.width, full.height) != image.size:
             return None
-        colours = full.extract_band(0, n=3 if full.bands > 2 else 1)
-        scales = width / full.width, height / full.height
-        # With `gap`, libvips would shrink by a box first, which gives other values.
-        small = colours.resize(scales[0], vscale=scales[1], kernel="linear", gap=0)
-        high, wide = preprocessing.crop
-        part = small.crop((width - wide) // 2, (height - high) // 2, wide, high)
-        pixels = np.frombuffer(part.write_to_memory(), np.uint8).reshape(high, wide, part.bands)
+        return _resized(full.extract_band(0, n=3 if full.bands > 2 else 1), preprocessing)
     except pyvips.Error as error:
         logger.debug("left to Pillow: %s", error)
         return None
+
+
+def resized(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """As `reduced`, of pixels uint8 RGB [H,W,3] that somebody else decoded and that `shrinks`."""
+    height, width, bands = pixels.shape
+    data = np.ascontiguousarray(pixels).data
+    full = _library().Image.new_from_memory(data, width, height, bands, "uchar")
+    return _resized(full, preprocessing)
+
+
+def shrinks(size: tuple[int, int], preprocessing: Preprocessing) -> bool:
+    """Whether neither side of a picture of `size` (width, height) is enlarged."""
+    width, height = preprocessing.resized(size)
+    return width <= size[0] and height <= size[1]
+
+
+def _resized(full, preprocessing: Preprocessing) -> np.ndarray:
+    """uint8 RGB [H,W,3] of a pyvips.Image of one or three bands; pyvips.Error if it is damaged."""
+    width, height = preprocessing.resized((full.width, full.height))
+    scales = width / full.width, height / full.height
+    # With `gap`, libvips would shrink by a box first, which gives other values.
+    small = full.resize(scales[0], vscale=scales[1], kernel="linear", gap=0)
+    high, wide = preprocessing.crop
+    part = small.crop((width - wide) // 2, (height - high) // 2, wide, high)
+    pixels = np.frombuffer(part.write_to_memory(), np.uint8).reshape(high, wide, part.bands)
     return np.repeat(pixels, 3, axis=2) if part.bands == 1 else pixels
 
 

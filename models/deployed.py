@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError, WorkError
-from common.files import sha256
+from common.files import is_utf8, sha256
 from common.timing import phase
 from models import checkpoint, loading, runtime
 from models.checkpoint import DISTRIBUTION
@@ -182,8 +182,6 @@ def _open(files: ExportedFiles, engine: Engine, size: tuple[int, int]):
 @contextmanager
 def _utf8(files: ExportedFiles) -> Iterator[tuple[Path, Path]]:
     """Paths that Paddle can open: files whose paths are not valid UTF-8 are copied."""
-    from models.static_graph import is_utf8
-
     if is_utf8(files.model) and is_utf8(files.params):
         yield files.model, files.params
         return

@@ -43,11 +43,15 @@ class Features:
     @cached_property
     def predictor(self):
         """The Predictor that runs the network, made at first use: export does not need it."""
-        from models.backbones.folding import folded
         from models.predictor import layer_predictor
 
+        def layer():
+            from models.backbones.folding import folded
+
+            return self.layer(folded(self.network))
+
         with phase("start of the network"):
-            return layer_predictor(self.layer(folded(self.network)), self.size, self.engine)
+            return layer_predictor(layer, self.size, self.engine, self._key())
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         return self.predictor(images)
@@ -60,6 +64,13 @@ class Features:
             network = Averaged(network, self.patch_size)
         kind = Selection if isinstance(self.reduction, ChannelSelection) else Projection
         return kind(network, self.reduction)
+
+    def _key(self) -> str:
+        """Identifies the graph of `layer`: equal keys have equal graphs."""
+        from models.graph_cache import key
+
+        kind = type(self.reduction).__name__
+        return key(f"{self.network.described} {self.patch_size} {kind}", self.arrays())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Parameters of the network and of the reduction, for a file."""

@@ -13,7 +13,6 @@ import numpy as np
 
 from common.errors import UsageError, WorkError, keep_termination
 from common.logs import silent_stderr
-from common.temporary import temporary_folder
 from models.device import cpu_threads
 from models.engine import Engine
 
@@ -49,16 +48,26 @@ class Predictor:
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
-def layer_predictor(layer, size: tuple[int, int], engine: Engine) -> Predictor:
-    """A Predictor for `layer` (pictures [B,3,H,W] → list of outputs) and pictures of `size`."""
+def layer_predictor(
+    layer: Callable, size: tuple[int, int], engine: Engine, key: str | None = None
+) -> Predictor:
+    """A Predictor for the layer that `layer()` makes (pictures [B,3,H,W] → list of outputs).
+
+    size : (H,W) of the pictures
+    key : identifies the layer's graph in the user's cache (models.graph_cache)
+    """
     if engine.precision == "int8":
         raise UsageError("int8 needs a graph that was exported as int8", "precision")
     if not engine.static:
-        return _layer_by_layer(layer, size, engine)
-    from models.static_graph import save_graph
+        return _layer_by_layer(layer(), size, engine)
+    from models.graph_cache import graph_files
 
-    with temporary_folder() as folder:
-        model, params = save_graph(layer, size, folder / "network")
+    def write(prefix: Path) -> tuple[Path, Path]:
+        from models.static_graph import save_graph
+
+        return save_graph(layer(), size, prefix)
+
+    with graph_files(write, key) as (model, params):
         return open_predictor(model, params, engine, size)
 
 

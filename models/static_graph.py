@@ -10,6 +10,7 @@ import paddle
 from paddle import nn
 
 from common.errors import WorkError
+from common.files import is_utf8
 from common.temporary import LOCK, temporary_folder
 from models.grids import Grid
 
@@ -64,11 +65,3 @@ def paddle_folder(folder: Path) -> Iterator[Path]:
         for path in sorted(temporary.iterdir()):
             if path.name != LOCK:
                 shutil.move(path, folder / path.name)
-
-
-def is_utf8(path: Path) -> bool:
-    try:
-        str(path.resolve()).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

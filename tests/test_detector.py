@@ -148,7 +148,7 @@ def test_the_static_graph_computes_what_dygraph_computes():
     network.set_weights(net, sources.find("resnet18", "embedded").state)
     images = pictures(2)
     dygraph = [stage.numpy() for stage in net(paddle.to_tensor(images))]
-    static = layer_predictor(net, SIZE, CPU)(images)
+    static = layer_predictor(lambda: net, SIZE, CPU)(images)
     assert [stage.shape[1] for stage in static] == [64, 128, 256]
     for one, other in zip(static, dygraph, strict=True):
         assert np.linalg.norm(one - other) / np.linalg.norm(other) < 1e-4

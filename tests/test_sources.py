@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from common.errors import UsageError, WorkError
+from common.files import cache_folder
 from models.backbones import catalogue, sources, weights
 from models.backbones.network import build, full_shapes, set_weights
 
@@ -254,7 +255,7 @@ def test_metadata_that_is_damaged_is_named(tmp_path, whole, variant, word):
 
 def test_the_cache_is_below_the_users_unless_it_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PADIM_HOME", str(tmp_path))
-    assert sources.home() == tmp_path
+    assert cache_folder() == tmp_path
     monkeypatch.delenv("PADIM_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert sources.home() == tmp_path / "cache/padim-paddle"
+    assert cache_folder() == tmp_path / "cache/padim-paddle"

@@ -21,15 +21,18 @@ def build(
 ) -> nn.Layer:
     """Pictures [B,3,H,W] of `size` → maps of `layers`, [B,C_i,h_i,w_i]; all weights are zero.
 
-    The network has `stage_channels` (the C_i) and `grids` (the (h_i,w_i)), and ends with the last
-    of `layers`. `variant` holds the padding and epsilon of `names.variant_of`.
+    The network has `stage_channels` (the C_i), `grids` (the (h_i,w_i)) and `described` (a text of
+    these parameters), and ends with the last of `layers`. `variant` holds the padding and epsilon
+    of `names.variant_of`.
     ValueError where `layers` are not a selection of `catalogue.all_layers` in the same order.
     """
     known = all_layers(backbone)
     if not layers or list(layers) != [name for name in known if name in layers]:
         raise ValueError(f"{backbone} has no layers {', '.join(layers)} in this order")
     with _initially(nn.initializer.Constant(0.0)):
-        return _frozen(backbone, layers, size, variant or {})
+        network = _frozen(backbone, layers, size, variant or {})
+    network.described = f"{backbone} {','.join(layers)} {tuple(size)} {variant or {}}"
+    return network
 
 
 def _frozen(backbone: str, layers: Sequence[str], size: tuple[int, int], variant: dict) -> nn.Layer:

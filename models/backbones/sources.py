@@ -2,7 +2,6 @@
 
 import http.client
 import logging
-import os
 import threading
 import urllib.request
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError, WorkError
-from common.files import sha256, writable_folder
+from common.files import cache_folder, sha256, writable_folder
 from common.temporary import temporary_folder
 from models.backbones import catalogue, names, packages, weights
 from models.backbones.weights import ACCEPTED, ENDINGS, MODELS, Weights
@@ -85,14 +84,6 @@ def normalization(backbone: str, wanted: str | None = None) -> tuple:
     return weights.normalization(path, backbone)
 
 
-def home() -> Path:
-    """The folder for downloaded weights: PADIM_HOME, else a folder in the user's cache."""
-    if named := os.environ.get("PADIM_HOME"):
-        return Path(named)
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
-    return Path(cache) / "padim-paddle"  # Path.home() raises where there is none
-
-
 def _found(backbone: str) -> Weights | None:
     local = _local(backbone)
     if len(local) > 1:
@@ -122,7 +113,7 @@ def _local(backbone: str) -> list[Path]:
 
 
 def _cached(backbone: str) -> Path:
-    return home() / catalogue.URLS[backbone].replace(".pth", ".safetensors")
+    return cache_folder() / catalogue.URLS[backbone].replace(".pth", ".safetensors")
 
 
 def _kept(cached: Path, backbone: str) -> Weights:
