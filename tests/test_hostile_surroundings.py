@@ -74,6 +74,7 @@ def test_a_full_temporary_folder_is_named(model, demo, tmp_path, monkeypatch):
             Path(f"{prefix}{suffix}").touch()
 
     monkeypatch.setattr(paddle.jit, "save", cut_off)
+    monkeypatch.setenv("PADIM_HOME", str(tmp_path / "empty"))  # no graph of an earlier run
     fails(predict(model, demo, tmp_path), 1, "MB are free", "TMPDIR")
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**6))
     fails(predict(model, demo, tmp_path), 1, "1.0 MB are free", "TMPDIR")
