@@ -1,7 +1,5 @@
 """Judge pictures over HTTP, with one or several models."""
 
-import signal
-
 from common.errors import run
 from common.logs import start_logging
 from common.options import Parser
@@ -19,11 +17,8 @@ def main() -> int:
     options = parse_options()
     start_logging()
     settings = settings_from(options)
-    # While pydantic is imported it would make an error of its own of the exception of SIGTERM.
-    raising = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from service.server import serve
 
-    signal.signal(signal.SIGTERM, raising)
     return serve(settings)
 
 

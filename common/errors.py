@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 
+from common.signals import watch
+
 OPTIONAL = {
     "requirements-onnx.txt": ("onnx", "onnxruntime", "paddle2onnx"),
     "requirements-serve.txt": ("fastapi", "fastapi_swagger", "uvicorn", "prometheus_client"),
@@ -44,7 +46,8 @@ def message(error: BaseException) -> str:
 
 def run(main: Callable[[], int | None]) -> None:
     """Call `main` and end the process with the exit code of `main` or of its error."""
-    raise_on_termination()
+    if not watch():
+        raise_on_termination()
     _open_closed_streams()
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
         # A file name that the terminal cannot encode must not stop the other results.
@@ -56,20 +59,13 @@ def run(main: Callable[[], int | None]) -> None:
 
 
 def raise_on_termination() -> None:
-    """Make SIGTERM raise Terminated, so that temporary files are deleted; main thread only."""
+    """Make SIGTERM raise Terminated, where `watch` cannot be; main thread only."""
 
     def terminate(number, frame):
         raise Terminated
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)
-
-
-def keep_termination() -> None:
-    """Install the present handler of SIGTERM again, after a library in C++ replaced it."""
-    handler = signal.getsignal(signal.SIGTERM)
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
 
 
 def printable(text: object) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.errors import UsageError, message, printable
 from common.files import writable_folder
+from common.signals import at_end
 
 OURS = (
     "__main__",
@@ -56,12 +57,16 @@ def log_file(folder: Path, name: str):
         raise UsageError(f"{path}: cannot be written ({error.strerror})", "log_dir") from error
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
-    try:
-        yield
-    except BaseException as error:
-        text = message(error) or {KeyboardInterrupt: "interrupted"}.get(type(error), "terminated")
+
+    def failed(text: str) -> None:
         failure = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": text}
         handler.handle(logging.makeLogRecord(failure))  # `errors.run` writes it to stderr
+
+    try:
+        with at_end(failed):
+            yield
+    except BaseException as error:
+        failed(message(error) or {KeyboardInterrupt: "interrupted"}.get(type(error), "terminated"))
         raise
     finally:
         logging.getLogger().removeHandler(handler)

@@ -13,8 +13,10 @@ STRUCT_BYTES = 1024  # more than any system's struct sigaction
 ENDINGS = {signal.SIGTERM: (143, "terminated"), signal.SIGINT: (130, "interrupted")}
 HELD_SECONDS, CLEAN_SECONDS = 1.0, 0.7  # a signal waits for files and for clean-up so long at most
 
-_safe = threading.RLock()  # whoever ends the process keeps it: others wait where they ask for it
-_actions: dict[object, Callable[[], None]] = {}
+_safe = threading.RLock()
+_ending = threading.Event()  # a signal came: no thread enters `held` any more
+_own = threading.local()  # within: blocks of `held` that this thread is in
+_actions: dict[object, Callable[[str], None]] = {}
 _answer: Callable[[int], None] | None = None
 
 
@@ -32,15 +34,19 @@ def watch() -> bool:
     numbers = {n for n in ENDINGS if signal.getsignal(n) is not signal.SIG_IGN}  # nohup ignores it
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     messages = None if sys.stderr is None else os.dup(2)
-    threading.Thread(target=_wait, args=(numbers, messages), daemon=True, name="signals").start()
+    watcher = threading.Thread(target=_wait, args=(numbers, messages), daemon=True, name="signals")
+    watcher.start()
+    for number in numbers:  # for threads that do not hold it back: multiprocessing makes such
+        signal.signal(number, lambda got, _: signal.pthread_kill(watcher.ident, got))
     return True
 
 
 @contextmanager
-def at_end(action: Callable[[], None]) -> Iterator[None]:
-    """During the block, a signal calls `action` in another thread before it ends the process."""
+def at_end(action: Callable[[str], None]) -> Iterator[None]:
+    """During the block, a signal calls `action` (with `terminated` or `interrupted`) in another
+    thread before it ends the process."""
     key = object()
-    with _safe:
+    with held():
         _actions[key] = action
     try:
         yield
@@ -51,8 +57,15 @@ def at_end(action: Callable[[], None]) -> Iterator[None]:
 @contextmanager
 def held() -> Iterator[None]:
     """A signal ends the process before or after the block, which must take less than a second."""
+    within = getattr(_own, "within", 0)
+    if _ending.is_set() and not within:
+        threading.Event().wait()  # for the end of the process
     with _safe:
-        yield
+        _own.within = within + 1
+        try:
+            yield
+        finally:
+            _own.within = within
 
 
 @contextmanager
@@ -111,9 +124,10 @@ def _wait(numbers: set[signal.Signals], messages: int | None) -> None:
 
 def _end(number: int, messages: int | None) -> None:
     code, text = ENDINGS[number]
-    _safe.acquire(timeout=HELD_SECONDS)
+    _ending.set()
+    _safe.acquire(timeout=HELD_SECONDS)  # for good
     # In another thread: the main thread may be in a call that never returns, with a lock.
-    cleaning = threading.Thread(target=_clean, args=(f"error: {text}\n", messages), daemon=True)
+    cleaning = threading.Thread(target=_clean, args=(text, messages), daemon=True)
     cleaning.start()
     cleaning.join(CLEAN_SECONDS)
     os._exit(code)
@@ -122,10 +136,10 @@ def _end(number: int, messages: int | None) -> None:
 def _clean(text: str, messages: int | None) -> None:
     for action in reversed(list(_actions.values())):
         with suppress(Exception):  # the process ends; what is left is swept by the next run
-            action()
+            action(text)
     if messages is not None:
         with suppress(OSError):
-            os.write(messages, ("\n" * os.isatty(messages) + text).encode())
+            os.write(messages, ("\n" * os.isatty(messages) + f"error: {text}\n").encode())
     if sys.stdout is not None:
         with suppress(Exception):  # its reader may have ended
             sys.stdout.flush()

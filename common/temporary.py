@@ -41,7 +41,7 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
         with held():
             folder, lock = _locked(parent)
             stack.callback(os.close, lock)
-            stack.enter_context(at_end(lambda: remove(folder)))
+            stack.enter_context(at_end(lambda _: remove(folder)))
             stack.callback(remove, folder)
         yield folder
 

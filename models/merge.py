@@ -9,8 +9,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from common.calibration import Calibration
 from common.errors import UsageError, printable, run
 from common.files import writable_folder
@@ -129,6 +127,8 @@ def _require_different(paths: list[Path], records: list) -> None:
 
 def _require_equal(first: Path, fixed: dict, path: Path, arrays: dict) -> None:
     """UsageError if network, channels or region of interest are not the same numbers."""
+    import numpy as np  # not at the top: its threads must come after `run` has taken the signals
+
     for name, array in fixed.items():
         if name not in arrays or not np.array_equal(array, arrays[name]):
             raise UsageError(

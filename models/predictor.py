@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UsageError, WorkError, keep_termination
+from common.errors import UsageError, WorkError
 from common.logs import silent_stderr
 from models.device import cpu_threads
 from models.engine import Engine
@@ -81,8 +81,6 @@ def open_predictor(model: Path, params: Path, engine: Engine, size: tuple[int, i
     _require_graph(model, engine)
     from paddle import inference
 
-    # Paddle's handler of SIGTERM writes a C++ stack trace to stdout, between the results.
-    keep_termination()
     try:
         config = inference.Config(str(model), str(params))
         config.disable_glog_info()

@@ -3,7 +3,6 @@
 import atexit
 import importlib
 import os
-import threading
 import warnings
 from contextlib import ExitStack
 from functools import cache
@@ -22,10 +21,9 @@ def prepare() -> None:
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
     substitute_home()
-    if threading.current_thread() is not threading.main_thread():
-        # Paddle replaces the handler of SIGTERM: a server with threads could not end as it should.
-        with kept_handlers():
-            importlib.import_module("paddle")
+    # Paddle's handler of SIGTERM writes a C++ stack trace to stdout, and may wait for ever.
+    with kept_handlers():
+        importlib.import_module("paddle")
 
 
 @cache

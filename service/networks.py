@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 
 from common.errors import UsageError, WorkError, message
 from common.logs import start_logging
+from common.signals import at_end
 from inspection import Inspector
 from models.detector import Scores
 from models.engine import Engine
@@ -64,6 +66,7 @@ class Networks:
         pixels = max(math.prod(record.size) for _, record in self.models)
         self._shared, self._lock = Shared.of(batch_size, pixels), threading.Lock()
         self._process, self._closed = None, False
+        self._ending = ExitStack()
 
     def start(self) -> "Networks":
         """Open all models and let each judge a test picture; raises as `Inspector.load`."""
@@ -72,6 +75,8 @@ class Networks:
         self._process = CONTEXT.Process(target=_run, args=what, name="networks", daemon=True)
         self._process.start()
         atexit.register(self._process.kill)  # it ignores SIGTERM, with which Python would end it
+        self._ending.close()
+        self._ending.enter_context(at_end(lambda _: self._process.kill()))
         theirs.close()
         self._answer(START_SECONDS)
         return self
@@ -99,6 +104,7 @@ class Networks:
             self._process.join(END_SECONDS)
             self._process.kill()  # if it has not ended
             atexit.unregister(self._process.kill)
+            self._ending.close()
 
     def _ask(self, question: tuple, seconds: float) -> None:
         try:

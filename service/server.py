@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from common.signals import answering
 from service.app import build
 from service.connection import connections
 from service.guard import LONGEST_HEAD, Guard
@@ -94,20 +95,19 @@ class Server(uvicorn.Server):
     def capture_signals(self):
         """Replaces uvicorn's, which ends the process by the signal afterwards."""
         loop = asyncio.get_running_loop()
-        todo = {signal.SIGTERM: self._stop, signal.SIGINT: self._stop}
-        if hasattr(signal, "SIGHUP"):
-            todo[signal.SIGHUP] = self.reloading
-        former = {
-            number: signal.signal(
-                number, lambda *_, work=work: loop.call_soon_threadsafe(self._start, work)
-            )
-            for number, work in todo.items()
-        }
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
+
+        def start(work) -> None:
+            loop.call_soon_threadsafe(self._start, work)
+
+        with answering(lambda _: start(self._stop)):
+            if not hasattr(signal, "SIGHUP"):
+                yield
+                return
+            former = signal.signal(signal.SIGHUP, lambda *_: start(self.reloading))
+            try:
+                yield
+            finally:
+                signal.signal(signal.SIGHUP, former)
 
     def _start(self, work) -> None:
         task = asyncio.ensure_future(work())

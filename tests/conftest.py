@@ -84,6 +84,12 @@ def own_main():
 
 
 @pytest.fixture(autouse=True)
+def own_signals(monkeypatch):
+    """A script that runs in this process does not take its signals for good."""
+    monkeypatch.setattr("common.errors.watch", lambda: False)
+
+
+@pytest.fixture(autouse=True)
 def no_network(monkeypatch, tmp_path_factory):
     """Nothing is downloaded in tests, nor found in the user's cache."""
 
