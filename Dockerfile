@@ -1,9 +1,12 @@
 # The service on a CPU:  docker build -t anomaly-service .
 # on an NVIDIA GPU:      docker build -t anomaly-service --build-arg REQUIREMENTS=requirements-gpu.txt \
-#                            --build-arg BASE=nvidia/cuda:12.3.2-cudnn9-runtime-ubuntu22.04 .
+#                            --build-arg BASE=nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04 .
+# (PyPI's paddlepaddle-gpu 2.6.2 was built for CUDA 11.8 and cuDNN 8.)
 #
+# export SERVE_TOKEN="$(openssl rand -hex 32)"
 # docker run -p 127.0.0.1:8000:8000 -v "$PWD/output:/models:ro" --read-only --tmpfs /tmp \
-#     -e SERVE_TOKEN="$(openssl rand -hex 32)" anomaly-service
+#     --stop-timeout 40 -e SERVE_TOKEN anomaly-service
+# docs/service.md says what of this was tested.
 ARG BASE=debian:bookworm-slim
 FROM $BASE
 

@@ -23,12 +23,16 @@ ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.process
 
 
-def shown() -> list[str]:
-    """The blocks of Python in both READMEs; those that differ in comments only, once."""
+def shown(client: bool = False) -> list[str]:
+    """The blocks of Python in both READMEs; those that differ in comments only, once.
+
+    client : those that need a service, for tests/test_service.py; False: the others
+    """
     texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README_cn.md")]
     blocks = [re.findall(r"```python\n(.*?)```", text, re.DOTALL) for text in texts]
     assert len(blocks[0]) == len(blocks[1]) >= 3
-    return list({ast.dump(ast.parse(block)): block for block in sum(blocks, [])}.values())
+    different = {ast.dump(ast.parse(block)): block for block in sum(blocks, [])}.values()
+    return [block for block in different if ("urlopen" in block) == client]
 
 
 @pytest.fixture

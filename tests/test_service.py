@@ -5,7 +5,9 @@ import http.client
 import io
 import json
 import re
+import shutil
 import socket
+import subprocess
 import time
 from email.message import Message
 
@@ -13,11 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.http_clients import TOKEN, Service
+from benchmarks.http_clients import ROOT, TOKEN, Service
 from common.score_log import read
 from inspection import Inspector
 from models.engine import Engine
 from tests.conftest import rows
+from tests.test_readme_code import shown
 
 pytestmark = pytest.mark.process
 LIMITS = ("--max_body", 2**20, "--max_pictures", 5, "--max_pixels", 10**5)
@@ -260,6 +263,28 @@ def test_the_description_has_examples_that_work(service, rust):
             done.add(path)
     assert "/v1/{category}/inspect" in done and "/metrics" in done
     assert "flange" not in json.dumps(found)  # everyone may read it, whatever the token
+
+
+def test_the_clients_in_the_readmes_run(service, rust, tmp_path, monkeypatch, capsys):
+    def here(text):
+        address = "http://{}:{}/v1/flange/".format(*service.address)
+        assert "http://127.0.0.1:8000/v1/screw/" in text
+        return text.replace("http://127.0.0.1:8000/v1/screw/", address)
+
+    (tmp_path / "a.png").write_bytes(rust)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SERVE_TOKEN", TOKEN)
+    expected = inspect(service, rust)["pictures"][0]
+    (code,) = shown(client=True)  # both languages show the same
+    exec(compile(here(code), "README", "exec"), {})
+    verdict, score, _ = capsys.readouterr().out.split(maxsplit=2)
+    assert (verdict, float(score)) == (expected["verdict"], expected["score"])
+    if shutil.which("curl") is None:
+        return
+    for readme in ("README.md", "README_cn.md"):
+        (command,) = re.findall(r"```bash\n(curl .*?)```", (ROOT / readme).read_text(), re.DOTALL)
+        told = subprocess.run(["sh", "-c", here(command)], capture_output=True, check=True).stdout
+        assert json.loads(told)["pictures"][0]["score"] == expected["score"]
 
 
 def test_the_page_of_the_description_loads_nothing_from_elsewhere(service):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -10,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from benchmarks.http_clients import Picture, Service, load, post
+from benchmarks.http_clients import ROOT, Picture, Service, load, post
 from inspection import Inspector
 from service.webhook import signature
 from tests.conftest import call, fails
@@ -124,9 +125,14 @@ def test_defective_pictures_are_reported_with_a_signature(exported, pictures, tm
     defective = [picture.score for picture in pictures if picture.score >= rule.threshold]
     bodies = [json.loads(body) for _, body in handler.received[1:]]  # the first was not accepted
     assert defective and [body["score"] for body in bodies] == pytest.approx(defective, rel=1e-4)
+    document = (ROOT / "docs/service.md").read_text(encoding="utf-8")
+    receiving = {}
+    exec(re.search(r"```python\n(.*?)```", document, re.DOTALL)[1], receiving)
     for headers, body in handler.received:
         expected = signature(secret.encode(), headers["X-Timestamp"], body)
         assert headers["X-Signature"] == f"sha256={expected}"
+        assert receiving["is_genuine"](secret.encode(), headers, body)
+        assert not receiving["is_genuine"](secret.encode(), headers, body + b" ")
     assert bodies[0]["category"] == "flange" and bodies[0]["regions"]
 
 
