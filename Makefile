@@ -1,4 +1,4 @@
-# `make demo`, `make check` and `make test` need only make and Python with its venv module.
+# `make help` lists what there is. All of it needs only make and Python with its venv module.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -17,9 +17,12 @@ TIPC = PYTHON=$(abspath $(BIN)/python) bash test_tipc
 CONFIGS = test_tipc/configs/PaDiM
 MODE ?= lite_train_lite_infer
 
-.PHONY: demo app check lint test test-paddle26 tipc bench serve peers format clean
+.PHONY: help demo app check test lint test-paddle26 tipc bench serve peers format clean
 
-demo: $(VENV)/installed
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/installed ## environment, demo pictures, training, validation, one prediction: two minutes
 	$(BIN)/python -m demo_set --save_path $(DEMO)/data
 	$(BIN)/python train.py --data_path $(DEMO)/data --save_path $(DEMO)/output \
 		--log_dir $(DEMO)/logs --val True --save_picture True --num_pictures 12
@@ -35,28 +38,28 @@ demo: $(VENV)/installed
 
 # The page. `make app APP="--server.address 0.0.0.0 -- --data_root data"` has options of Streamlit
 # and, behind the --, of app.py.
-app: $(VENV)/installed-app
+app: $(VENV)/installed-app ## the page in a browser: learn, judge, look
 	$(BIN)/streamlit run app.py $(APP)
 
 # What a developer runs often: the static checks, and the tests that take little time.
-check: lint
+check: lint ## linters and quick tests
 	$(BIN)/python -m $(PYTEST) -m "not process"
 
-test: lint
+test: lint ## linters and all tests
 	$(BIN)/python -m $(PYTEST)
 
-lint: $(VENV)/installed-dev
+lint: $(VENV)/installed-dev ## linters alone
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/shellcheck test_tipc/*.sh .ci/run
 
 # The tests again on the newest Paddle whose GPU wheel is on PyPI, but for those that use no Paddle;
 # the two versions read each other's files.
-test-paddle26: $(PADDLE26)/installed $(VENV)/installed-dev
+test-paddle26: $(PADDLE26)/installed $(VENV)/installed-dev ## the tests that depend on Paddle or numpy, with PaddlePaddle 2.6.2
 	OTHER_PYTHON=$(abspath $(BIN)/python) $(PADDLE26)/bin/python -m $(PYTEST) -m "not once"
 
 # TIPC's chains; `make tipc MODE=whole_train_whole_infer` needs MVTEC_PATH.
-tipc: $(VENV)/installed-dev
+tipc: $(VENV)/installed-dev ## the chains of TIPC
 	$(TIPC)/prepare.sh $(CONFIGS)/train_infer_python.txt $(MODE)
 	$(TIPC)/test_train_inference_python.sh $(CONFIGS)/train_infer_python.txt $(MODE)
 	$(BIN)/python test_tipc/compare_results.py
@@ -74,21 +77,21 @@ tipc: $(VENV)/installed-dev
 	$(TIPC)/test_train_dy2static_python.sh $(CONFIGS)/train_dy2static_python.txt $(MODE)
 
 # `make bench BENCH="--data_path data/mvtec --category bottle"`; `make peers` before it for others.
-bench: $(VENV)/installed
+bench: $(VENV)/installed ## timings beside other implementations
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
 # `make serve MODEL=output/screw SERVE="--port 8001"`; MODEL may be a folder of models.
-serve: $(VENV)/installed-serve
+serve: $(VENV)/installed-serve ## the HTTP service: make serve MODEL=output/screw
 	@test -n "$(MODEL)" || { echo "error: name a model: make serve MODEL=output/screw"; exit 1; }
 	$(BIN)/python serve.py --model_dir "$(MODEL)" $(SERVE)
 
-peers: .venv-anomalib/installed .venv-anomavision/installed
+peers: .venv-anomalib/installed .venv-anomavision/installed ## environments of the other implementations, for make bench
 
-format: $(VENV)/installed-dev
+format: $(VENV)/installed-dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:
+clean: ## delete environments and demo
 	rm -rf $(VENV) $(PADDLE26) .venv-anomalib .venv-anomavision $(DEMO) test_tipc/data test_tipc/output
 
 $(BIN)/python:

@@ -41,7 +41,7 @@ def parse_options():
         "--quantize",
         type=Path,
         metavar="DIR",
-        help="write an int8 graph for `infer.py --precision int8` (residual networks and "
+        help="write an int8 graph, which infer.py recognises (residual networks and "
         "EfficientNet-Lite); DIR: good sample pictures, at most 32 are used, evenly chosen",
     )
     add_max_pixels(parser)

@@ -28,14 +28,14 @@ class Benchmark:
     `log_report` otherwise.
     """
 
-    def __init__(self, detector: Detector, precision: str, batch_size: int, pictures: int):
+    def __init__(self, detector: Detector, batch_size: int, pictures: int):
         self.detector = detector
         largest = (min(batch_size, pictures), 3, *detector.size)
         detector.judge(detector.features(np.zeros(largest, np.float32)))  # warm-up
         record, config = detector.record, detector.features.predictor.config
         self.settings = {
             "model_name": f"{record.method}_{record.features.backbone}",
-            "model_precision": precision,
+            "model_precision": detector.features.predictor.precision,
             "batch_size": batch_size,
             "data_shape": ",".join(map(str, (3, *detector.size))),
             "inference_config": config,

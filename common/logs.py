@@ -1,10 +1,12 @@
 """Messages go to stderr and, in training, also to a file; results go to stdout."""
 
+import ctypes
 import logging
 import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -83,9 +85,22 @@ def stdout_to_stderr():
 @contextmanager
 def silent_stderr():
     """Hide what a library writes to stderr; show it if the library fails."""
+    with _silent(2, redirect_stderr):
+        yield
+
+
+@contextmanager
+def silent_stdout():
+    """As `silent_stderr`, but for stdout, where only results belong."""
+    with _silent(1, redirect_stdout):
+        yield
+
+
+@contextmanager
+def _silent(descriptor: int, redirect: Callable):
     with tempfile.TemporaryFile("w+", errors="backslashreplace") as kept:
         try:
-            with _redirected(2, kept.fileno()), redirect_stderr(kept):
+            with _redirected(descriptor, kept.fileno()), redirect(kept):
                 yield
         except BaseException:
             kept.seek(0)
@@ -95,16 +110,24 @@ def silent_stderr():
 
 @contextmanager
 def _redirected(descriptor: int, target: int):
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+    _flush()
     kept = os.dup(descriptor)
     try:
         os.dup2(target, descriptor)
         yield
     finally:
+        _flush()
         os.dup2(kept, descriptor)
         os.close(kept)
+
+
+def _flush() -> None:
+    """Write what Python and C keep of both streams, which is for the present descriptors."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    if os.name == "posix":
+        ctypes.CDLL(None).fflush(None)
 
 
 class _Printable(logging.Formatter):

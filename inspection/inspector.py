@@ -9,6 +9,7 @@ import numpy as np
 
 from common.calibration import FPR
 from common.errors import UsageError, WorkError
+from common.files import writable_folder
 from datasets.loader import Loader
 from datasets.samples import Sample
 from datasets.transforms import MAX_PIXELS, BadPictureError, Source, Transform
@@ -214,7 +215,7 @@ class Inspector:
         detector = self.detector
         from models.export import export  # imports Paddle
 
-        return export(detector, Path(folder), **settings)
+        return export(detector, writable_folder(Path(folder), None), **settings)
 
     def inspect(
         self,

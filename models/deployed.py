@@ -12,6 +12,7 @@ import numpy as np
 
 from common.errors import UsageError, WorkError
 from common.files import is_utf8, sha256
+from common.logs import silent_stdout
 from common.timing import phase
 from models import checkpoint, loading, runtime
 from models.checkpoint import DISTRIBUTION
@@ -95,12 +96,13 @@ def open_exported(
     files.require()
     graph = _verified(files, record)
     runtime.prepare()
-    engine = (engine or Engine()).resolve()
+    engine = (engine or Engine()).resolve(graph.int8)
     _require_same_precision(files.model, graph, engine)
     _warn_of_overflow(files.model, graph)
     with checkpoint.reading(path, DISTRIBUTION):
         roi = loading.load_roi(arrays, record)
-    with phase("start of the network"):
+    # In its first run a graph may print names of checks, which are no results.
+    with phase("start of the network"), silent_stdout():
         predictor = _open(files, engine, record.size)
         outputs = _answers(files, predictor, graph, record, roi)
     stages = None if graph.fused else list(record.features.stages)

@@ -12,7 +12,7 @@ class Engine:
 
     device : auto, cpu, gpu or gpu:N
     precision : one of models.device.PRECISIONS (bf16 if the processor supports it, fp16 on a GPU),
-        or int8 for quantised graphs on a CPU
+        or int8 for quantised graphs on a CPU; auto: int8 for such a graph, else fp32
     threads : on a CPU; None for one per processor
     gpu_memory : initial GPU memory in megabytes
     ir_optim : whether Paddle optimises the graph
@@ -22,7 +22,7 @@ class Engine:
     """
 
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str = "auto"
     threads: int | None = None
     gpu_memory: int = 1000
     ir_optim: bool = True
@@ -33,8 +33,8 @@ class Engine:
     def __post_init__(self):
         """ValueError for values that no engine has."""
         parse_device(self.device)
-        if self.precision not in (*PRECISIONS, "int8"):
-            expected = ", ".join((*PRECISIONS, "int8"))
+        if self.precision not in (*PRECISIONS, "int8", "auto"):
+            expected = ", ".join((*PRECISIONS, "int8", "auto"))
             raise ValueError(f"precision {self.precision!r}: expected one of {expected}")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads {self.threads}: expected a number from 1 or None")
@@ -46,12 +46,16 @@ class Engine:
             raise ValueError("this engine is not resolved: its device is not known")
         return self.device == "cpu"
 
-    def resolve(self) -> "Engine":
+    def resolve(self, int8: bool = False) -> "Engine":
         """This engine with the device chosen; UsageError if this machine does not support it.
 
-        An engine that is already resolved does not change.
+        An engine that is already resolved does not change. `int8`: whether it is for a quantised
+        graph.
         """
-        engine = replace(self, device=choose_device(self.device))
+        precision = self.precision
+        if precision == "auto":
+            precision = "int8" if int8 else "fp32"
+        engine = replace(self, device=choose_device(self.device), precision=precision)
         if not engine.static and engine.precision != "fp32":
             raise UsageError(
                 f"without a static graph the network runs only in fp32, not in {engine.precision}; "

@@ -34,7 +34,7 @@ INT8_TOLERANCE = 0.2  # of the embeddings' norm
 INT8_USUAL = 0.1  # at most
 OURS = {f"{graph}{suffix}" for graph in ("model", "fused") for suffix in (*GRAPHS, ".pdiparams")}
 OPSET = 13  # of ONNX: the oldest version that has all operators of these graphs
-CPU = Engine(device="cpu")
+CPU = Engine(device="cpu", precision="fp32")
 
 
 def export(

@@ -91,10 +91,10 @@ def add_precision_options(group, int8: bool = False) -> None:
     """`int8`: whether the option accepts int8, too."""
     group.add_argument(
         "--precision",
-        choices=(*PRECISIONS, "int8") if int8 else PRECISIONS,
-        default="fp32",
+        choices=(*PRECISIONS, "int8", "auto") if int8 else PRECISIONS,
+        default="auto" if int8 else "fp32",
         help="number format of the network: bf16 on processors that support it, fp16 on a GPU"
-        + ("; int8 for graphs that were exported with --quantize" if int8 else ""),
+        + ("; auto: int8 for graphs that were exported with --quantize, else fp32" if int8 else ""),
     )
     group.add_argument(
         "--cpu_threads",

@@ -25,15 +25,20 @@ PIXELS_AT_ONCE = 4 * 2**20  # of these pictures together: at most 2.5 GB of acti
 class Predictor:
     """A graph as a function: normalised pictures float32 [B,3,H,W] → list of its outputs.
 
-    `run` accepts at most `at_once` pictures (None: any number). `config` has the settings, as the
-    methods of Paddle's Config: use_gpu(), ir_optim(), tensorrt_engine_enabled(), mkldnn_enabled()
-    and cpu_math_library_num_threads(); it is None if the layers run one by one.
+    `run` accepts at most `at_once` pictures (None: any number), and computes in `precision`.
+    `config` has the settings, as the methods of Paddle's Config: use_gpu(), ir_optim(),
+    tensorrt_engine_enabled(), mkldnn_enabled() and cpu_math_library_num_threads(); it is None if
+    the layers run one by one.
     """
 
     def __init__(
-        self, run: Callable[[np.ndarray], list[np.ndarray]], at_once: int | None, config=None
+        self,
+        run: Callable[[np.ndarray], list[np.ndarray]],
+        at_once: int | None,
+        config=None,
+        precision: str = "fp32",
     ):
-        self.run, self.at_once, self.config = run, at_once, config
+        self.run, self.at_once, self.config, self.precision = run, at_once, config, precision
         self._lock = threading.Lock()  # inputs and outputs of a graph are shared by all threads
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
@@ -99,7 +104,7 @@ def open_predictor(model: Path, params: Path, engine: Engine, size: tuple[int, i
             f"{model}, {params}: this version of Paddle cannot run the graph ({reason[0].strip()})"
             "; export it again with export_model.py"
         ) from error
-    return Predictor(run, at_once(size) if engine.on_cpu else None, config)
+    return Predictor(run, at_once(size) if engine.on_cpu else None, config, engine.precision)
 
 
 def at_once(size: tuple[int, int]) -> int:

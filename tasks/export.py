@@ -41,8 +41,10 @@ def export_model(options: argparse.Namespace) -> int:
     from models.export import export  # imports Paddle: only after the checks and `runtime.prepare`
 
     onnx, dtype = options.format == "onnx", options.distribution_dtype
-    for file in export(detector, folder, options.fused, onnx, dtype, sample):
-        logger.info("%s: %.1f MB", file, file.stat().st_size / 1e6)
+    files = export(detector, folder, options.fused, onnx, dtype, sample)
+    total = sum(file.stat().st_size for file in files)
+    logger.info("%d files, %.1f MB:", len(files), total / 1e6)
+    for file in files:
         print(printable(file))
     return 0
 

@@ -40,7 +40,7 @@ def infer_all(options: argparse.Namespace) -> int:
         options.input_file, "input_file", answers.place(inspector.record.category, "inference")
     )
     if options.enable_benchmark:
-        return judge_timed(inspector, source, answers, loading, options.category, engine.precision)
+        return judge_timed(inspector, source, answers, loading, options.category)
     return judge_all(inspector, source, answers, loading, options.category)
 
 

@@ -136,14 +136,13 @@ def judge_timed(
     answers: Answers,
     loading: Loading,
     category: str | None,
-    precision: str,
 ) -> int:
     """As `judge_all`, but one step after the other, with a report of the time of each step."""
     from benchmarks.autolog import Benchmark
 
     source.targets(answers)  # report wrong paths before the model is opened
     pictures = len(source.paths)
-    with Benchmark(inspector.detector, precision, loading.batch_size, pictures) as timed:
+    with Benchmark(inspector.detector, loading.batch_size, pictures) as timed:
         code = judge_all(inspector, source, answers, loading, category, timed)
         timed.report(failed=code != 0)
         return code

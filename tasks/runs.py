@@ -50,8 +50,8 @@ def warn_of_crop(preprocessing: Preprocessing, path: Path, max_pixels: int) -> N
 
 
 def log_phases() -> dict[str, float]:
-    """Log the seconds of every phase since the last call in one line, and return them."""
+    """Write the seconds of every phase since the last call to the log file; returns them."""
     seconds = phase.take()
     text = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items())
-    logger.info("seconds: %s", text)
+    logger.info("seconds: %s", text, extra={"file_only": True})
     return seconds

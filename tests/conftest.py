@@ -98,6 +98,7 @@ def no_network(monkeypatch, tmp_path_factory):
 
     monkeypatch.setattr("models.backbones.sources._open", refuse)
     monkeypatch.setattr("models.backbones.sources._refused", {})
+    monkeypatch.setattr("models.backbones.sources._wrong", {})
     monkeypatch.setenv("PADIM_HOME", str(tmp_path_factory.getbasetemp() / "home"))
 
 

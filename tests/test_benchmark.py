@@ -105,7 +105,7 @@ def test_each_step_has_a_time_of_its_own(monkeypatch):
     def features(images):
         return takes(10, images)
 
-    features.predictor = SimpleNamespace(config=Config())
+    features.predictor = SimpleNamespace(config=Config(), precision="fp32")
     detector = SimpleNamespace(
         size=(2, 2),
         features=features,
@@ -113,7 +113,7 @@ def test_each_step_has_a_time_of_its_own(monkeypatch):
         judge=lambda maps: takes(100, maps.sum()),
         record=SimpleNamespace(method="padim", features=SimpleNamespace(backbone="resnet18")),
     )
-    with autolog.Benchmark(detector, "fp32", 4, 2) as timed:
+    with autolog.Benchmark(detector, 4, 2) as timed:
         loader = (takes(1, np.full(3, i)) for i in (5, 7))
         assert [timed.score(batch) for batch in timed.batches(loader)] == [15, 21]
     assert np.array_equal(timed.steps, [[1, 10, 100], [1, 10, 100]])

@@ -14,7 +14,7 @@ from PIL import Image
 from common.preprocessing import Preprocessing
 from demo_set.generate import generate
 from models import checkpoint, deployed
-from models.engine import Engine, has_int8, has_vnni
+from models.engine import Engine, has_bfloat16, has_int8, has_vnni
 from tasks.export import _sample
 from tests.conftest import SMALL, call, fails
 
@@ -55,7 +55,7 @@ def test_scores_hardly_change(quantized, trained, demo):
     pictures = demo / "flange/test"
     options = ("--model_path", trained / "flange", "--json", "--no-save_picture")
     expected = call("predict", "--picture_path", pictures, *options)
-    found = infer(quantized, pictures, "--precision", "int8", "--json")
+    found = infer(quantized, pictures, "--json")  # the precision follows from the graph
     assert found.code == 0, found.err
     scores = [[json.loads(line)["score"] for line in run.lines] for run in (found, expected)]
     # The model is small, of 8 pictures: on bottle scores change by 8 % at most.
@@ -71,7 +71,7 @@ def test_a_model_that_int8_changes_much_is_not_taken_for_a_foreign_one(tmp_path)
     options = ("--model_path", tmp_path / "out/weave", "--save_dir", tmp_path / "int8")
     done = script("export_model", *options, "--quantize", tmp_path / "weave/train/good")
     assert done.returncode == 0, done.stderr
-    result = infer(tmp_path / "int8", tmp_path / "weave/test/good", "--precision", "int8")
+    result = infer(tmp_path / "int8", tmp_path / "weave/test/good")
     assert result.code == 0, result.err
 
 
@@ -82,13 +82,15 @@ def test_every_convolution_computes_with_int8(quantized, demo):
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if ",exec,cpu,convolution," in line]
     sources = {re.search(r"src[:_]([a-z]+\d+)", line)[1] for line in lines}
-    # 15 convolutions, of the probe picture and of this one.
-    assert len(lines) == 30 and sources <= {"u8", "s8"}
+    # 15 convolutions; what the probe picture writes is not shown.
+    assert len(lines) == 15 and sources <= {"u8", "s8"}
 
 
 def test_precision_and_graph_must_agree(quantized, trained, demo, tmp_path):
     chips = demo / "flange/test/chip"
-    fails(infer(quantized, chips), 2, "--precision: fp32", "int8 graph")
+    for precision in ("fp32", *(["bf16"] if has_bfloat16() else [])):
+        refused = infer(quantized, chips, "--precision", precision)
+        fails(refused, 2, f"--precision: {precision}", "int8 graph; use int8")
     assert (
         call("export_model", "--model_path", trained / "flange", "--save_dir", tmp_path).code == 0
     )

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import importlib
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,13 @@ def test_every_make_target_named_is_there(readme):
     targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = re.findall(r"(?:`|^)make ([a-z0-9-]+)", (ROOT / readme).read_text(), re.MULTILINE)
     assert {"demo", "check", "test"} <= set(named) <= set(targets)
+
+
+def test_make_help_lists_every_target():
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    command = ["make", "--no-print-directory", "-C", str(ROOT)]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[1] for line in listed.splitlines()] == phony.split()
 
 
 @pytest.mark.parametrize("readme", READMES)

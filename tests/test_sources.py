@@ -3,9 +3,11 @@
 import hashlib
 import http.client
 import io
+import subprocess
 import threading
 import time
 from email.message import Message
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -16,6 +18,9 @@ from common.errors import UsageError, WorkError
 from common.files import cache_folder
 from models.backbones import catalogue, sources, weights
 from models.backbones.network import build, full_shapes, set_weights
+from models.backbones.weights import ENDINGS
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +175,25 @@ def test_a_process_asks_in_vain_only_once(home, monkeypatch):
     monkeypatch.setattr(sources, "_open", refuse)
     assert [sources.find("resnet18").origin for _ in range(3)] == ["embedded"] * 3
     assert len(asked) == 1
+
+
+def test_a_file_of_another_hash_is_downloaded_only_once(home, server, monkeypatch):
+    asked, answer = [], sources._open
+    monkeypatch.setattr(sources, "_open", lambda url: (asked.append(url), answer(url))[1])
+    monkeypatch.setattr(sources, "sha256", lambda path: "0" * 64)
+    for _ in range(3):  # as for three categories
+        with pytest.raises(WorkError, match="another file"):
+            sources.find("resnet18")
+    assert len(asked) == 1
+
+
+def test_weights_in_models_are_ignored_by_git():
+    names = [f"models/resnet18{end}" for end in ENDINGS]
+    command = ["git", "check-ignore", "--no-index", *names]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == names
+    embedded = ["git", "check-ignore", "models/weights/resnet18_tinyimagenet.safetensors"]
+    assert subprocess.run(embedded, cwd=ROOT, capture_output=True).returncode == 1
 
 
 def test_a_server_that_does_not_answer_is_given_up(monkeypatch):

@@ -23,7 +23,9 @@ SETTING = "pretrained_backbone"  # the setting that errors are about
 LIKE = 0.5  # share of tensors by which a file is recognised
 SECONDS = 5.0  # to wait for the server; without a network, users must not wait longer than ten
 NETWORK = (OSError, http.client.HTTPException, ValueError)  # raised when a network fails
-_refused: dict[str, str] = {}  # address → reason; this process does not try these again
+# Address → reason: this process does not try these again, for example for its next category.
+_refused: dict[str, str] = {}
+_wrong: dict[str, str] = {}  # the same, of files with another SHA-256
 
 
 def find(backbone: str, wanted: str | None = None) -> Weights:
@@ -155,6 +157,8 @@ def _official(backbone: str) -> Weights:
     try:
         if url in _refused:
             raise UnreachableError(_refused[url])
+        if url in _wrong:
+            raise WorkError(_wrong[url])
         logger.info("%s: downloading %s", backbone, url)
         return _download(url, backbone)
     except UnreachableError as error:
@@ -178,10 +182,11 @@ def _download(url: str, backbone: str) -> Weights:
         expected = _digest(backbone)
         found = sha256(fetched)
         if not found.startswith(expected):
-            raise WorkError(
+            _wrong[url] = (
                 f"{url}: SHA-256 {found} does not begin with {expected}: this is another file; "
                 f"try again, or download it yourself and save it as {MODELS / backbone}.pth"
             )
+            raise WorkError(_wrong[url])
         whole = weights.load(fetched, backbone, f"downloaded from {url}")
     target = _cached(backbone)
     try:

@@ -38,7 +38,7 @@ class Distances(nn.Layer):
         fine, patch, region = distances
         above = region.flatten(1).index_select(self.above, axis=1)
         flat = patch.flatten(1)
-        image = paddle.sqrt((flat * flat + above * above).max(axis=1))
+        image = paddle.sqrt((paddle.square(flat) + paddle.square(above)).max(axis=1))
         return image, paddle.sqrt(fine) * paddle.sqrt(patch)
 
     def _view(self, maps, k: int):
@@ -71,16 +71,16 @@ class Distance(nn.Layer):
     def forward(self, maps):
         maps = maps[::-1]
         y = coarser = paddle.matmul(self.own0, self._centred(maps[0], 0))
-        squared = (y * y).sum(axis=1)
+        squared = paddle.square(y).sum(axis=1)
         for i in range(1, len(maps)):
             parent = getattr(self, f"parent{i}")
             coarser = coarser.index_select(parent, axis=0)
             y = paddle.matmul(getattr(self, f"own{i}"), self._centred(maps[i], i))
             y = y + paddle.matmul(getattr(self, f"coarser{i}"), coarser)
-            squared = squared.index_select(parent, axis=0) + (y * y).sum(axis=1)
+            squared = squared.index_select(parent, axis=0) + paddle.square(y).sum(axis=1)
             coarser = paddle.concat([coarser, y], axis=1)
-        distance = paddle.sqrt(squared).transpose([1, 0])
-        return distance.reshape([-1, *self.grids[-1]])
+        # The root comes last: in bfloat16, Paddle 3 would drop a reshape before a product.
+        return paddle.sqrt(squared.transpose([1, 0]).reshape([-1, *self.grids[-1]]))
 
     def _centred(self, stage, i: int):
         """A map [B,c,h,w] as [positions,c,B], minus the mean."""
