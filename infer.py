@@ -7,18 +7,12 @@ from common.logs import start_logging
 from common.options import Parser, add_boolean, checked, folder_name, whole
 from datasets.options import add_loading_options
 from models.options import add_precision_options
-from tasks.options import add_judging_options
+from tasks.options import add_judging_options, add_source_options
 
 
 def parse_options():
     parser = Parser(__doc__)
-    parser.add_argument(
-        *("-i", "--input_file"),
-        type=Path,
-        required=True,
-        metavar="FILE|DIR",
-        help="a picture, or a folder: all pictures in it and in its subfolders",
-    )
+    add_source_options(parser, "-i", "--input_file", metavar="FILE|DIR")
     _add_file_options(parser.add_argument_group("exported files"))
     group = parser.add_argument_group("results")
     group.add_argument(

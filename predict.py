@@ -1,23 +1,16 @@
 """Judge new pictures with a trained model: score, verdict and heat map of each picture."""
 
-from pathlib import Path
-
 from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, whole
 from datasets.options import add_loading_options
 from models.options import add_engine_options
-from tasks.options import add_ensemble_options, add_judging_options
+from tasks.options import add_ensemble_options, add_judging_options, add_source_options
 
 
 def parse_options():
     parser = Parser(__doc__)
-    parser.add_argument(
-        "--picture_path",
-        type=Path,
-        required=True,
-        help="a picture, or a folder: all pictures in it and in its subfolders",
-    )
+    add_source_options(parser, "--picture_path")
     add_ensemble_options(parser)
     add_judging_options(parser, "predictions", save_picture=True)
     add_loading_options(parser)

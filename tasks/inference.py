@@ -9,7 +9,8 @@ from inspection import Inspector
 from models.deployed import GRAPHS, ExportedFiles
 from models.engine import Engine
 from tasks.judging import Source, judge_all, judge_timed
-from tasks.settings import answers_from, loading_from
+from tasks.settings import answers_from, loading_from, watching_from
+from tasks.watching import watch
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,10 @@ def infer_all(options: argparse.Namespace) -> int:
         min_area=answers.min_area,
         **vars(answers.wanted),
     )
+    if watching := watching_from(options):
+        if options.enable_benchmark:
+            raise UsageError("does not work with --watch; omit one", "enable_benchmark")
+        return watch(inspector, watching, answers, options.category)
     source = Source(
         options.input_file, "input_file", answers.place(inspector.record.category, "inference")
     )

@@ -99,19 +99,8 @@ def judge_all(
     allow that. `category`: the category that the user expects.
     """
     targets = source.targets(answers)
-    record = inspector.record
-    if category not in (None, record.category):
-        trained = record.category
-        logger.warning("%s was trained on category %s, not %s", inspector.path, trained, category)
-    logger.info("%s", record.weights_line())
-    warn_of_crop(record.preprocessing, source.paths[0], loading.max_pixels)
-    if inspector.threshold is None:
-        logger.warning(
-            "the model has no threshold, so every verdict is unknown: train it with --calibrate "
-            "True, validate it with val.py, or give --threshold"
-        )
-    else:
-        logger.info("%s", describe(inspector.rule))
+    introduce(inspector, category)
+    warn_of_crop(inspector.record.preprocessing, source.paths[0], loading.max_pixels)
     skipped = []
     with collecting(answers.stats, inspector) as stats:
         teller = Teller(inspector, answers, targets, stats)
@@ -128,6 +117,22 @@ def judge_all(
     if teller.failed:
         logger.error("%d files could not be written", teller.failed)
     return 1 if teller.failed or (skipped and not loading.skip_bad) else 0
+
+
+def introduce(inspector: Inspector, category: str | None) -> None:
+    """Log the weights and the rule; warn of a model of another category than expected."""
+    record = inspector.record
+    if category not in (None, record.category):
+        trained = record.category
+        logger.warning("%s was trained on category %s, not %s", inspector.path, trained, category)
+    logger.info("%s", record.weights_line())
+    if inspector.threshold is None:
+        logger.warning(
+            "the model has no threshold, so every verdict is unknown: train it with --calibrate "
+            "True, validate it with val.py, or give --threshold"
+        )
+    else:
+        logger.info("%s", describe(inspector.rule))
 
 
 def judge_timed(
@@ -212,6 +217,11 @@ class Teller:
             "category": self.category,
             **written,
         }
-        # JSON itself escapes only the first 32 control characters.
-        text = json.dumps(line, ensure_ascii=False)
-        print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text), flush=True)
+        print_json(line)
+
+
+def print_json(line: dict) -> None:
+    """Print `line` as one line of JSON."""
+    # JSON itself escapes only the first 32 control characters.
+    text = json.dumps(line, ensure_ascii=False)
+    print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text), flush=True)

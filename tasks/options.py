@@ -78,6 +78,34 @@ def add_judging_options(group, folder: str, save_picture: bool) -> None:
     )
 
 
+def add_source_options(parser: argparse.ArgumentParser, *names: str, **more) -> None:
+    """`names`: of the option for pictures that are there already."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument(
+        *names,
+        type=Path,
+        help="a picture, or a folder: all pictures in it and in its subfolders",
+        **more,
+    )
+    group.add_argument(
+        "--watch",
+        type=Path,
+        metavar="DIR",
+        help="judge the pictures that arrive in this folder or its subfolders, until SIGTERM or "
+        "Ctrl-C, and print a line of JSON for each; saves sheets only with --save_path",
+    )
+    parser.add_argument(
+        "--watch_interval",
+        type=checked(positive),
+        default=0.2,
+        metavar="SECONDS",
+        help="time between two looks at the folder of --watch; a picture is judged when it did not "
+        "change from one to the next",
+    )
+    text = "with --watch: judge the pictures that are there at the start, too"
+    add_boolean(parser, "--watch_present", True, text)
+
+
 def add_seeds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds",

@@ -6,7 +6,8 @@ from pathlib import Path
 from inspection import Inspector
 from models.options import engine_from, find_models
 from tasks.judging import Source, judge_all
-from tasks.settings import answers_from, loading_from
+from tasks.settings import answers_from, loading_from, watching_from
+from tasks.watching import watch
 
 
 def predict_all(options: argparse.Namespace) -> int:
@@ -24,6 +25,8 @@ def predict_all(options: argparse.Namespace) -> int:
         inspector = Inspector.open_checkpoint(models[0], engine_from(options), **settings)
     else:
         inspector = Inspector.open(models, engine_from(options), **settings)
+    if watching := watching_from(options):
+        return watch(inspector, watching, answers, options.category)
     source = Source(
         options.picture_path,
         "picture_path",

@@ -149,6 +149,26 @@ class Answers:
         return self.save_path or Path("output") / category / folder
 
 
+@dataclass(frozen=True)
+class Watching:
+    """A folder in which pictures arrive.
+
+    interval : seconds between two looks at it
+    present : whether the pictures that are there at the start are judged, too
+    """
+
+    folder: Path
+    interval: float
+    present: bool
+
+
+def watching_from(options: argparse.Namespace) -> Watching | None:
+    """None without --watch."""
+    if options.watch is None:
+        return None
+    return Watching(options.watch, options.watch_interval, options.watch_present)
+
+
 def training_from(options: argparse.Namespace) -> Training:
     """Raises UsageError if options contradict each other."""
     if options.forget:
