@@ -188,16 +188,18 @@ def _status(connection: socket.socket) -> int | None:
     return int(received.split()[1]) if received.startswith(b"HTTP/1.1 ") else None
 
 
-def schemathesis(program: Path, address: tuple[str, int], seed: int) -> int:
-    """The worst exit code of schemathesis, which prints what it finds."""
+def schemathesis(program: Path, address: tuple[str, int], seed: int, folder: str) -> int:
+    """The worst exit code of schemathesis, which prints what it finds and writes to `folder`."""
     host, port = address
-    command = [program, "run", f"http://{host}:{port}/openapi.json", "--no-color"]
+    command = [program.absolute(), "run", f"http://{host}:{port}/openapi.json", "--no-color"]
     command += ["-H", f"Authorization: Bearer {TOKEN}", "--seed", seed, "--request-timeout", 120]
     # The description cannot say which bytes are a picture.
     command += ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
     reloads = "/v1/reload"  # each takes seconds
     runs = (("--exclude-path", reloads, "-n", 300), ("--include-path", reloads, "-n", 3))
-    return max(subprocess.run(list(map(str, [*command, *one]))).returncode for one in runs)
+    return max(
+        subprocess.run(list(map(str, [*command, *one])), cwd=folder).returncode for one in runs
+    )
 
 
 def parse_options():
@@ -238,7 +240,7 @@ def main() -> int:
             statuses[send(service.address, content)] += 1
         elapsed, code = time.perf_counter() - start, 0
         if options.schemathesis is not None:
-            code = schemathesis(options.schemathesis, service.address, options.seed)
+            code = schemathesis(options.schemathesis, service.address, options.seed, folder)
         after = load(service.address, category, [picture], 200, 1)
         print(f"answers in {elapsed:.0f} s: {dict(statuses)} (None: closed without an answer)")
         for name, found in (("before", before), ("after", after)):

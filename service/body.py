@@ -64,17 +64,15 @@ class Body:
 
     async def read(self) -> bytes:
         """The whole body. Raises RefusedRequestError for a wrong length, before it is in memory."""
-        pieces, length = [], 0
-        announced = self._announced()
-        self._hold(announced)
+        pieces = []
+        self._require_allowed(self._announced())
         try:
             async for piece in self.request.stream():
-                length += len(piece)
-                self._hold(length - self.held)
+                self._hold(len(piece))
                 pieces.append(piece)
         except ClientDisconnect as error:
             raise RefusedRequestError(400, "the body ended too early", close=True) from error
-        if length == 0:
+        if self.held == 0:
             raise RefusedRequestError(400, "the body is empty; expected a picture")
         return b"".join(pieces)
 
@@ -87,13 +85,15 @@ class Body:
             raise RefusedRequestError(411, "expected a Content-Length header, or a chunked body")
         return int(headers["content-length"])  # h11 has checked that it is a number
 
-    def _hold(self, more: int) -> None:
-        if more <= 0:
-            return
-        if self.held + more > self.most:
+    def _require_allowed(self, length: int) -> None:
+        if length > self.most:
             raise RefusedRequestError(
                 413, f"the body is larger than the {self.most} bytes allowed", close=True
             )
+
+    def _hold(self, more: int) -> None:
+        """Count what is in memory. What is only announced is not: it would shut out others."""
+        self._require_allowed(self.held + more)
         if not self.budget.take(more):
             raise overloaded("too many pictures are being sent", close=True)
         self.held += more

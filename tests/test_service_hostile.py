@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from benchmarks.http_clients import TOKEN, Picture, Service, load
-from benchmarks.malformed import LIMITS, malformed, send
+from benchmarks.malformed import LIMITS, MAX_BODY, malformed, send
 from inspection import Inspector
 
 pytestmark = pytest.mark.process
@@ -78,6 +78,17 @@ def test_a_client_that_sends_everything_first_gets_its_refusal(service, status, 
     with socket.create_connection(service.address, 10) as connection:
         connection.sendall(content)
         assert connection.recv(1000).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_bodies_that_are_only_announced_shut_nobody_out(service, picture):
+    waiting = [socket.create_connection(service.address, 10) for _ in range(8)]
+    try:
+        for connection in waiting:
+            connection.sendall(head(MAX_BODY))
+        assert load(service.address, "flange", [picture], 4, 2).statuses == {200: 4}
+    finally:
+        for connection in waiting:
+            connection.close()
 
 
 def test_a_body_that_ends_too_early_is_answered(service):
