@@ -12,7 +12,7 @@ from tasks.options import add_judging_options, add_source_options
 
 def parse_options():
     parser = Parser(__doc__)
-    add_source_options(parser, "-i", "--input_file", metavar="FILE|DIR")
+    add_source_options(parser, "-i", "--input_file")
     _add_file_options(parser.add_argument_group("exported files"))
     group = parser.add_argument_group("results")
     group.add_argument(
@@ -20,7 +20,7 @@ def parse_options():
         type=checked(folder_name),
         help="category of the pictures; warns if the model was trained on another category",
     )
-    add_judging_options(group, "inference", save_picture=False)
+    add_judging_options(group, "inference", save_picture=None)
     group = parser.add_argument_group("engine")
     add_loading_options(group, batch_size=8)
     add_boolean(group, "--use_gpu", False, "run on the GPU")

@@ -8,7 +8,8 @@ from common.errors import UsageError
 from inspection import Inspector
 from models.deployed import GRAPHS, ExportedFiles
 from models.engine import Engine
-from tasks.judging import Source, judge_all, judge_timed
+from tasks.chosen import Chosen
+from tasks.judging import judge_all, judge_timed
 from tasks.settings import answers_from, loading_from, watching_from
 from tasks.watching import watch
 
@@ -41,9 +42,9 @@ def infer_all(options: argparse.Namespace) -> int:
         if options.enable_benchmark:
             raise UsageError("does not work with --watch; omit one", "enable_benchmark")
         return watch(inspector, watching, answers, options.category)
-    source = Source(
-        options.input_file, "input_file", answers.place(inspector.record.category, "inference")
-    )
+    output = answers.place(inspector.record.category, "inference")
+    usual = answers.save_path is None
+    source = Chosen(options.input_file, "input_file", output, usual)
     if options.enable_benchmark:
         return judge_timed(inspector, source, answers, loading, options.category)
     return judge_all(inspector, source, answers, loading, options.category)

@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.errors import UsageError, WorkError, message, printable, shortened
-from common.files import whole_file, writable_folder
+from common.errors import WorkError, message, printable, shortened
+from common.files import whole_file
 from common.progress import progress
 from common.score_log import ScoreLog
 from common.timing import phase
-from datasets.samples import pictures_in
-from evaluation.figure import target_names
 from evaluation.pictures import Sheet
 from evaluation.scale import scale_for
 from inspection import Inspector, Judgement
+from tasks.chosen import Chosen
 from tasks.collecting import collecting
 from tasks.runs import log_phases, warn_of_crop
 from tasks.settings import Answers, Loading
@@ -27,67 +26,9 @@ from tasks.verdicts import describe
 logger = logging.getLogger(__name__)
 
 
-class Source:
-    """The pictures at `path`, the value of option `setting`, without those in `output`."""
-
-    def __init__(self, path: Path, setting: str, output: Path):
-        if not path.exists():
-            raise UsageError(
-                f"{path}: no such file or folder; expected a picture or a folder of pictures",
-                setting,
-            )
-        self.output, self.root, self.paths = output, path, [path]
-        if not path.is_dir():
-            self.root = path.parent
-            return
-        self.paths, ours = pictures_in(path, recursive=True), output.resolve()
-        if ours != path.resolve():
-            self.paths = [p for p in self.paths if ours not in p.resolve().parents]
-        if not self.paths:
-            raise UsageError(f"{path}: no pictures in this folder or its subfolders", setting)
-
-    def targets(self, answers: Answers) -> dict[str, dict[Path, Path]]:
-        """Paths of the sheet (`picture`), `map` and `mask` of each picture, if they are wanted.
-
-        UsageError if a folder cannot be written or a picture to be judged would be overwritten.
-        """
-        targets = {}
-        if answers.save_picture and self.output.suffix.lower() == ".png":
-            if len(self.paths) > 1:
-                raise UsageError(
-                    f"{self.output}: one file name for {len(self.paths)} pictures; give a folder",
-                    "save_path",
-                )
-            writable_folder(self.output.parent)
-            targets["picture"] = {self.paths[0]: self.output}
-        elif answers.save_picture:
-            targets["picture"] = self._mirrored(writable_folder(self.output), ".png")
-        if answers.save_map:
-            folder = writable_folder(answers.save_map, "save_map")
-            targets["map"] = self._mirrored(folder, ".npy")
-        if answers.save_mask:
-            folder = writable_folder(answers.save_mask, "save_mask")
-            targets["mask"] = self._mirrored(folder, ".png")
-        pictures = {path.resolve() for path in self.paths}
-        for what, setting in (("picture", "save_path"), ("mask", "save_mask")):
-            for target in targets.get(what, {}).values():
-                if target.resolve() in pictures:
-                    raise UsageError(
-                        f"{target} would overwrite a picture to be judged; give another folder",
-                        setting,
-                    )
-        return targets
-
-    def _mirrored(self, folder: Path, suffix: str) -> dict[Path, Path]:
-        """For each picture a path in `folder`, with the same subfolders as below the root."""
-        relative = [path.relative_to(self.root) for path in self.paths]
-        places = (folder / name for name in target_names(relative, suffix))
-        return dict(zip(self.paths, places, strict=True))
-
-
 def judge_all(
     inspector: Inspector,
-    source: Source,
+    source: Chosen,
     answers: Answers,
     loading: Loading,
     category: str | None,
@@ -98,7 +39,7 @@ def judge_all(
     It is 1 if a file was not written, or if a picture could not be judged and `loading` does not
     allow that. `category`: the category that the user expects.
     """
-    targets = source.targets(answers)
+    targets = source.targets_for(answers, inspector.path, inspector.record.digests)
     introduce(inspector, category)
     warn_of_crop(inspector.record.preprocessing, source.paths[0], loading.max_pixels)
     skipped = []
@@ -110,6 +51,7 @@ def judge_all(
         for judgement in progress(judgements, len(source.paths), "judge", size=lambda _: 1):
             teller(judgement)
     log_phases()
+    source.say()
     if skipped:
         level = logging.WARNING if loading.skip_bad else logging.ERROR
         counts, first = (len(skipped), len(source.paths)), shortened(message(skipped[0]), 400)
@@ -137,7 +79,7 @@ def introduce(inspector: Inspector, category: str | None) -> None:
 
 def judge_timed(
     inspector: Inspector,
-    source: Source,
+    source: Chosen,
     answers: Answers,
     loading: Loading,
     category: str | None,
@@ -145,7 +87,8 @@ def judge_timed(
     """As `judge_all`, but one step after the other, with a report of the time of each step."""
     from benchmarks.autolog import Benchmark
 
-    source.targets(answers)  # report wrong paths before the model is opened
+    # Report wrong paths before the model is opened.
+    source.targets_for(answers, inspector.path, inspector.record.digests)
     pictures = len(source.paths)
     with Benchmark(inspector.detector, loading.batch_size, pictures) as timed:
         code = judge_all(inspector, source, answers, loading, category, timed)

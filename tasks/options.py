@@ -38,14 +38,18 @@ def _add_model_category(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_judging_options(group, folder: str, save_picture: bool) -> None:
-    """`folder` is the name of the default folder in output/<category>."""
+def add_judging_options(group, folder: str, save_picture: bool | None) -> None:
+    """`folder` is the name of the default folder in output/<category>. `save_picture`: the default;
+    None: only with --save_path."""
     group.add_argument(
         "--save_path",
         type=Path,
         help=f"FILE.png for one picture, otherwise a folder (default: output/<category>/{folder})",
     )
-    add_boolean(group, "--save_picture", save_picture, "save one sheet per picture")
+    text = "save one sheet per picture"
+    if save_picture is None:
+        text += " (default: only with --save_path)"
+    add_boolean(group, "--save_picture", save_picture, text)
     group.add_argument(
         "--threshold",
         type=checked(positive),
@@ -78,14 +82,16 @@ def add_judging_options(group, folder: str, save_picture: bool) -> None:
     )
 
 
-def add_source_options(parser: argparse.ArgumentParser, *names: str, **more) -> None:
+def add_source_options(parser: argparse.ArgumentParser, *names: str) -> None:
     """`names`: of the option for pictures that are there already."""
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument(
         *names,
         type=Path,
-        help="a picture, or a folder: all pictures in it and in its subfolders",
-        **more,
+        nargs="+",
+        metavar=("FILE|DIR|-", "FILE|DIR"),
+        help="pictures, or folders: all pictures in them and in their subfolders; -: a list of "
+        "paths on stdin, one per line",
     )
     group.add_argument(
         "--watch",

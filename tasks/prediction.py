@@ -5,7 +5,8 @@ from pathlib import Path
 
 from inspection import Inspector
 from models.options import engine_from, find_models
-from tasks.judging import Source, judge_all
+from tasks.chosen import Chosen
+from tasks.judging import judge_all
 from tasks.settings import answers_from, loading_from, watching_from
 from tasks.watching import watch
 
@@ -27,9 +28,7 @@ def predict_all(options: argparse.Namespace) -> int:
         inspector = Inspector.open(models, engine_from(options), **settings)
     if watching := watching_from(options):
         return watch(inspector, watching, answers, options.category)
-    source = Source(
-        options.picture_path,
-        "picture_path",
-        answers.place(inspector.record.category, "predictions"),
-    )
+    output = answers.place(inspector.record.category, "predictions")
+    usual = answers.save_path is None
+    source = Chosen(options.picture_path, "picture_path", output, usual)
     return judge_all(inspector, source, answers, loading, options.category)

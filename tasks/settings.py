@@ -1,6 +1,7 @@
 """The options of the scripts as typed values. Imports nothing heavy."""
 
 import argparse
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from datasets.options import data_from, preprocessing_from
 from models.engine import Engine
 from models.options import backbone_from, engine_from, layers_from, settings_from
 from tasks.verdicts import Wanted, wanted_from
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -275,10 +278,15 @@ def loading_from(options: argparse.Namespace) -> Loading:
 
 
 def answers_from(options: argparse.Namespace) -> Answers:
+    wanted, save_path = options.save_picture, options.save_path
+    if wanted is None:
+        wanted = save_path is not None
+    if save_path is not None and not wanted:
+        logger.warning("--save_path has no effect without sheets; omit --save_picture False")
     return Answers(
         wanted_from(options),
         options.json,
-        *(options.save_picture, options.save_path, options.save_map, options.save_mask),
+        *(wanted, save_path, options.save_map, options.save_mask),
         options.stats,
         options.min_area,
     )

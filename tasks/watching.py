@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.errors import UsageError, message, printable, shortened
-from common.files import writable_folder
 from common.signals import answering
 from common.timing import phase
 from datasets.arrivals import Arrivals
@@ -16,6 +15,7 @@ from datasets.samples import require_folder
 from inspection import Inspector
 from tasks.collecting import collecting
 from tasks.judging import Teller, introduce, print_json
+from tasks.owned import owned_folder
 from tasks.settings import Answers, Watching
 
 REST = 4.0  # looking at the folder takes at most 1/(1 + REST) of the time
@@ -43,7 +43,7 @@ def watch(inspector: Inspector, watching: Watching, answers: Answers, category: 
     """
     require_folder(watching.folder, "watch")
     answers = replace(answers, json=True, save_picture=answers.save_path is not None)
-    targets = _targets(watching.folder, answers)
+    targets = _targets(watching.folder, answers, inspector)
     introduce(inspector, category)
     stop = threading.Event()
     with answering(lambda number: stop.set()), collecting(answers.stats, inspector) as stats:
@@ -94,7 +94,7 @@ class Watcher:
             print_json({"path": str(path), "error": shortened(message(error), 400)})
 
 
-def _targets(folder: Path, answers: Answers) -> dict[str, Mirrored]:
+def _targets(folder: Path, answers: Answers, inspector: Inspector) -> dict[str, Mirrored]:
     """Where the sheet, the map and the mask of a picture go; UsageError where nothing can go."""
     wanted = (
         ("picture", answers.save_path, ".png", "save_path"),
@@ -105,12 +105,13 @@ def _targets(folder: Path, answers: Answers) -> dict[str, Mirrored]:
     for what, place, suffix, setting in wanted:
         if not place:
             continue
-        place = writable_folder(place, setting).resolve()
+        place = place.resolve()
         if folder.resolve() in (place, *place.parents):
             raise UsageError(
                 f"{place}: pictures saved here would arrive as new ones; give a folder outside "
                 f"{folder}",
                 setting,
             )
+        owned_folder(place, setting, inspector.path, inspector.record.digests)
         targets[what] = Mirrored(folder, place, suffix)
     return targets

@@ -31,7 +31,8 @@ def test_a_line_a_picture_with_path_score_and_verdict(trained, chips, tmp_path):
     assert [row[0] for row in rows] == [str(chips / f"00{i}.png") for i in range(2)]
     assert all(float(row[1]) > 0 for row in rows)
     assert {row[2] for row in rows} <= {"good", "defective"}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["000.png", "001.png"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".model.json", "000.png", "001.png"]
 
 
 @pytest.mark.process
