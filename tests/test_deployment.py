@@ -125,7 +125,7 @@ def test_a_line_a_picture_as_predict_prints_it(exported, trained, chips):
 def test_sheets_where_they_are_asked_for(exported, chips, tmp_path):
     result = infer(exported, chips, "--save_picture", "--save_path", tmp_path / "sheets")
     assert result.code == 0, result.err
-    assert sorted(p.name for p in (tmp_path / "sheets").iterdir()) == ["000.png", "001.png"]
+    assert sorted(p.name for p in (tmp_path / "sheets").glob("*.png")) == ["000.png", "001.png"]
 
 
 @pytest.mark.process
