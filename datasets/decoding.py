@@ -9,14 +9,14 @@ from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageChops, ImageFile, ImageOps
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from datasets import headers
+from datasets import headers, pieces
 from datasets.semaphore import WeightedSemaphore
 from datasets.sources import BadPictureError, RefusedError, Source, image_of, name_of, opened
 
@@ -50,7 +50,10 @@ def picture_size(source: Source, max_pixels: int = MAX_PIXELS) -> tuple[int, int
             _check_pixels(size, max_pixels)
             return size
         file = held.enter_context(opened(source, _most_bytes(max_pixels)))
-        kind, _ = _kind_and_size(file, max_pixels)
+        kind, told = _kind_and_size(file, max_pixels)
+        if told is not None:
+            _check_pixels(told, max_pixels)
+        pieces.require_few(file, kind, pixels=False)
         image = PLUGINS[kind](file)
         _check_pixels(image.size, max_pixels)
         if kind == "TIFF":  # some versions of Pillow turn its size themselves
@@ -128,10 +131,18 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def to_mask(image: Image.Image) -> np.ndarray:
     """The image as `read_mask` describes it."""
     plain = image.mode in ("L", "1") or image.mode.startswith(("I", "F"))
-    values = np.asarray(image if plain else _rgb(image))
-    values = np.nan_to_num(values if plain else values.max(axis=2))
-    labels = image.mode in ("P", "1") or values.max() < 128
-    return values > (0 if labels else values.max() / 2)
+    values = np.asarray(image if plain else _strongest(_rgb(image)))
+    if image.mode == "F":
+        values = np.nan_to_num(values)
+    most = values.max()
+    labels = image.mode in ("P", "1") or most < 128
+    return values > (0 if labels else most / 2)
+
+
+def _strongest(image: Image.Image) -> Image.Image:
+    """The largest channel of RGB, in grey."""
+    red, green, blue = image.split()
+    return ImageChops.lighter(ImageChops.lighter(red, green), blue)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -152,6 +163,7 @@ def _opened_image(
     whose length fits its size.
     """
     kind, size = _kind_and_size(file, max_pixels)
+    pieces.require_few(file, kind, pixels=True)
     if size is None:
         image = PLUGINS[kind](file)
         _take(held, image.size, max_pixels)

@@ -50,12 +50,14 @@ def in_one_piece(png: bytes) -> bytes:
         size, name = int.from_bytes(view[start : start + 4], "big"), view[start + 4 : start + 8]
         if name == b"IDAT":
             data.append(view[start + 8 : start + 8 + size])
+        elif name == b"IEND":
+            break
         else:
             pieces += _chunk(data)
             pieces.append(view[start : start + 12 + size])
             data = []
         start += 12 + size
-    return b"".join(pieces + _chunk(data))
+    return b"".join([*pieces, *_chunk(data), view[start:]])
 
 
 def _chunk(data: list[memoryview]) -> list[bytes | memoryview]:

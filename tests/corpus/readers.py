@@ -1,0 +1,81 @@
+"""The readers that rows and fuzz targets call: each reads one input completely."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from common import score_log
+from common.preprocessing import Preprocessing
+from datasets import exclusion
+from datasets.samples import Sample
+from datasets.transforms import Transform, picture_size
+from models import checkpoint, loading, states
+from models.backbones import weights
+from models.record import Record, decode
+
+SIZE = 64
+PILLOW = Transform(Preprocessing(SIZE, (SIZE, SIZE)))
+VIPS = Transform(Preprocessing(SIZE, (SIZE, SIZE), decoder="vips"))
+
+
+def read_checkpoint(path: Path) -> None:
+    """All of a checkpoint but the network."""
+    arrays, record = loading.load_arrays(path)
+    with checkpoint.reading(path):
+        loading.load_head(arrays, record)
+        loading.load_roi(arrays, record)
+
+
+def read_distribution(path: Path) -> None:
+    kind = checkpoint.DISTRIBUTION
+
+    def most(record: Record) -> int:
+        loading.check_record_memory(record, path, 1)
+        return loading.head_bytes(record)
+
+    arrays, record = checkpoint.load(path, kind, most)
+    with checkpoint.reading(path, kind):
+        loading.load_head(arrays, record)
+        loading.load_roi(arrays, record)
+
+
+def read_state(path: Path) -> None:
+    """What a training kept, into a new head."""
+    from models.detector import HEAD
+    from models.methods import METHODS
+
+    found = states.State(path)
+    head = METHODS[found.record.method].head_class()(
+        found.record.settings, found.record.features.stages
+    )
+    own = {k.removeprefix(HEAD): v for k, v in found.arrays.items() if k.startswith(HEAD)}
+    with checkpoint.reading(path, states.STATE):
+        head.restore(own, found.record.pictures)
+
+
+def read_record(text: str) -> None:
+    decode(text)
+
+
+def read_weights(path: Path) -> None:
+    weights.metadata(path)
+    for array in weights.read(path).values():
+        array.ravel()[:1].tolist()
+
+
+def read_exclude(path: Path) -> None:
+    exclusion.excluded([Sample(Path("a/good/000.png"), "good", None)], path, False)
+
+
+READERS: dict[str, Callable] = {
+    "pillow": PILLOW.sized_picture,
+    "vips": VIPS.sized_picture,
+    "mask": PILLOW.mask,
+    "size": picture_size,
+    "checkpoint": read_checkpoint,
+    "distribution": read_distribution,
+    "state": read_state,
+    "record": read_record,
+    "weights": read_weights,
+    "scores": score_log.read,
+    "exclude": read_exclude,
+}

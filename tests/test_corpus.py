@@ -1,0 +1,69 @@
+"""The corpus of hostile inputs: each row gives its documented error, or works."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.corpus import tables, watch
+from tests.corpus.rows import Row
+from tests.corpus.watch import Outcome
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.process
+def test_every_row_gives_its_documented_error(tmp_path):
+    """But for those that start Paddle; `python -m tests.corpus` runs all."""
+    command = [sys.executable, "-m", "tests.corpus", "--quick", "--json", tmp_path / "found"]
+    subprocess.run([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, timeout=120)
+    found = json.loads((tmp_path / "found").read_text())
+    assert found["rows"] > 500
+    assert found["wrong"] == []
+
+
+def test_names_of_rows_are_unique():
+    titles = [row.title for row in tables.rows()]
+    assert len(set(titles)) == len(titles) > 500
+
+
+def row(reader, error=None, **known) -> Row:
+    return Row("tests", "a row", reader, lambda folder: folder, error, **known)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("does", "problem"),
+    [
+        ("raise ValueError('x')", "traceback"),
+        ("import os; os.kill(os.getpid(), 9)", "crashed: SIGKILL"),
+        ("import os; os._exit(3)", "ended with 3"),
+        ("import time; time.sleep(60)", "took more than 1 s"),
+        ("x = bytearray(3 * 2**30)", "MemoryError"),
+        ("pass", "worked in place of"),
+        ("raise WorkError('other')", "says 'other' in place of 'expected'"),
+        ("raise UsageError('expected')", "exit code 2 in place of 1"),
+        ("raise WorkError('expected')", None),
+    ],
+)
+def test_the_watch_notices(monkeypatch, does, problem):
+    from common import errors
+    from tests.corpus import readers
+
+    def read(made):
+        exec(does, vars(errors))
+
+    monkeypatch.setattr(watch, "SECONDS", 1)
+    monkeypatch.setitem(readers.READERS, "test", read)
+    after = row("test", None if problem is None else "expected")
+    (first, second) = watch.watched([row("test", "expected"), after])
+    found = first.problem(row("test", "expected"))
+    assert found == problem if problem is None else problem in found
+    assert isinstance(second, Outcome)
+
+
+def test_a_peak_above_the_limit_is_wrong():
+    assert Outcome(0, "", 1.0, 2**31).problem(row("test")) is None
+    assert "took 3072 MiB" in Outcome(0, "", 1.0, 3 * 2**30).problem(row("test"))
