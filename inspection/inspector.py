@@ -2,26 +2,29 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from common.calibration import FPR
-from common.errors import UsageError, WorkError
+from common.errors import UsageError
 from common.files import writable_folder
+from common.transaction import current, settle
 from datasets.loader import Loader
 from datasets.samples import Sample
 from datasets.transforms import MAX_PIXELS, BadPictureError, Source, Transform
 from evaluation.scale import scale_for
 from inspection.judgement import Judgement
 from models import checkpoint
-from models.checkpoint import DISTRIBUTION
-from models.deployed import GRAPHS, ExportedFiles, open_exported
+from models.checkpoint import ModelFile
+from models.deployed import open_exported
 from models.detector import Detector, Scores
 from models.engine import Engine
 from models.ensemble import EnsembleDetector, EnsembleRecord
 from models.loading import check_record_memory, load_detector
+from models.open_export import GRAPHS, ExportedFiles, OpenExport
 from models.record import Record
 
 CHECKPOINT_FILE, DISTRIBUTION_FILE = "best.pdparams", "distribution"
@@ -75,7 +78,7 @@ class Inspector:
         if batch_size < 1 or workers < 0:
             raise ValueError(f"batch_size {batch_size}, workers {workers}: expected 1, 0 or more")
         self.record, self._open_detector, self.path = record, open_detector, path
-        self._detector, self._lock = None, threading.Lock()
+        self._detector, self._lock, self._opened = None, threading.Lock(), ExitStack()
         self.batch_size, self.workers = batch_size, workers
         self.transform = Transform(record.preprocessing, max_pixels)
         self.min_area = min_area
@@ -98,7 +101,8 @@ class Inspector:
     def is_model(folder: str | Path) -> bool:
         """Whether `open` finds a model in this folder."""
         names = CHECKPOINT_FILE, DISTRIBUTION_FILE
-        return any((Path(folder) / name).is_file() for name in names)
+        settle(Path(folder))
+        return any(current(Path(folder) / name) is not None for name in names)
 
     @classmethod
     def open(
@@ -128,7 +132,7 @@ class Inspector:
             return cls.open_checkpoint(path, engine, **settings)
         if (path / CHECKPOINT_FILE).exists():
             return cls.open_checkpoint(path / CHECKPOINT_FILE, engine, **settings)
-        if (path / DISTRIBUTION_FILE).exists():
+        if current(path / DISTRIBUTION_FILE) is not None:
             return cls.open_exported(ExportedFiles.within(path), engine, **settings)
         raise UsageError(f"{path}: this folder has neither {CHECKPOINT_FILE} nor an exported model")
 
@@ -150,48 +154,49 @@ class Inspector:
         cls, path: str | Path, engine: Engine | None = None, **settings
     ) -> "Inspector":
         """Open a file that `train.py` wrote; see `open`."""
-        path = Path(path)
+        file = ModelFile(path)
 
         def open_detector(batch_size: int) -> Detector:
-            return load_detector(path, engine, batch_size)
+            return load_detector(file, engine, batch_size)
 
-        return cls._open_one(checkpoint.load_record(path), open_detector, path, **settings)
+        return cls._open_one(file, open_detector, file.path, **settings)
 
     @classmethod
     def open_exported(
         cls, files: ExportedFiles, engine: Engine | None = None, **settings
     ) -> "Inspector":
         """Open files that `export_model.py` wrote; see `open`."""
+        opened = OpenExport(files)
 
         def open_detector(batch_size: int) -> Detector:
-            return open_exported(files, engine, batch_size)
+            return open_exported(opened, engine, batch_size)
 
-        files.require()
-        path = files.distribution
-        record = checkpoint.load_record(path, DISTRIBUTION)
-        return cls._open_one(record, open_detector, path, **settings)
+        return cls._open_one(opened, open_detector, files.distribution, **settings)
 
     @classmethod
     def _open_one(
         cls,
-        record: Record,
+        opened: ModelFile | OpenExport,
         open_detector: Callable[[int], Detector],
         path: Path,
         batch_size: int = BATCH_SIZE,
         **settings,
     ) -> "Inspector":
-        check_record_memory(record, path, batch_size)
-        return cls(record, open_detector, path, batch_size, **settings)
+        """`opened` is closed when the detector is open."""
+        with ExitStack() as stack:
+            stack.callback(opened.close)
+            check_record_memory(opened.record, path, batch_size)
+            inspector = cls(opened.record, open_detector, path, batch_size, **settings)
+            inspector._opened = stack.pop_all()
+            return inspector
 
     @property
     def detector(self) -> Detector | EnsembleDetector:
         """The detector, opened by the first thread that asks for it; raises as `open` does."""
         with self._lock:
             if self._detector is None:
-                detector = self._open_detector(self.batch_size)
-                if detector.record != self.record:
-                    raise WorkError(f"{self.path}: changed since it was opened; open it again")
-                self._detector = detector
+                self._detector = self._open_detector(self.batch_size)
+                self._opened.close()
             return self._detector
 
     def load(self) -> "Inspector":

@@ -6,8 +6,9 @@ completely or not at all.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,40 +72,88 @@ def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
 
 def identity(path: str | Path) -> tuple[int, int, int]:
     """Changes whenever `path` is written again."""
-    status = Path(path).stat()
+    return _identity(Path(path).stat())
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+class ModelFile:
+    """An open model file. Its record and its arrays stay together if another file takes its place.
+
+    Used as a context manager, or closed by `close`. Raises UsageError if there is no such file,
+    WorkError if it is truncated, damaged, not of this `kind`, or of another format version.
+
+    Attributes
+    ----------
+    path, kind, record
+    identity : of this file, see `identity`
+    """
+
+    def __init__(self, path: str | Path, kind: Kind = CHECKPOINT):
+        self.path, self.kind = Path(path), kind
+        self._descriptor, self._file = _opened(self.path, kind)
+        self.identity = _identity(os.fstat(self._descriptor.fileno()))
+        try:
+            with _errors(self.path, kind):
+                self.record = _record(self.path, self._file.metadata(), kind)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "ModelFile":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.__exit__(None, None, None)
+        self._descriptor.close()
+
+    def is_at(self, path: Path) -> bool:
+        """Whether no other file has taken the place of this one."""
+        return identity(path) == self.identity
+
+    def arrays(self, most: Callable[[Record], int] | None = None) -> dict[str, np.ndarray]:
+        """The arrays; see `load`."""
+        path, kind = self.path, self.kind
+        if _identity(os.fstat(self._descriptor.fileno())) != self.identity:
+            # To read a file that is mapped into memory and cut short would end the process.
+            raise WorkError(f"{path}: changed since it was opened; open it again")
+        with _errors(path, kind):
+            names, size = self._file.keys(), self.identity[2]
+            _require_readable(
+                path, size, {name: self._file.get_slice(name) for name in names}, kind
+            )
+            if most is not None and size > most(self.record):
+                raise damaged(path, "the file is larger than a model of its record", kind)
+            arrays = {name: self._file.get_tensor(name) for name in names}
+        if arrays_digest(arrays) != self.record.arrays_sha256:
+            raise damaged(path, "its arrays changed after they were written", kind)
+        floats = {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
+        if wrong := [name for name, array in floats.items() if not np.isfinite(array).all()]:
+            raise damaged(path, f"arrays with values that are not finite: {listed(wrong)}", kind)
+        return arrays
 
 
 def load(
     path: str | Path, kind: Kind = CHECKPOINT, most: Callable[[Record], int] | None = None
 ) -> tuple[dict[str, np.ndarray], Record]:
-    """The arrays and the record of `path`.
+    """The arrays and the record of `path`; raises the errors of ModelFile.
 
     `most(record)` is the number of bytes that the arrays of such a model have at most. It is called
     before an array is read, and may raise an error of its own.
-
-    Raises UsageError if there is no such file, WorkError if it is truncated, damaged, not of this
-    `kind`, or of another format version.
     """
-    with _opened(path, kind) as file:
-        record = _record(path, file.metadata(), kind)
-        names = file.keys()  # noqa: SIM118 - not a dict
-        _require_readable(path, {name: file.get_slice(name) for name in names}, kind)
-        if most is not None and Path(path).stat().st_size > most(record):
-            raise damaged(path, "the file is larger than a model of its record", kind)
-        arrays = {name: file.get_tensor(name) for name in names}
-    if arrays_digest(arrays) != record.arrays_sha256:
-        raise damaged(path, "its arrays changed after they were written", kind)
-    floats = {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
-    if wrong := [name for name, array in floats.items() if not np.isfinite(array).all()]:
-        raise damaged(path, f"arrays with values that are not finite: {listed(wrong)}", kind)
-    return arrays, record
+    with ModelFile(path, kind) as file:
+        return file.arrays(most), file.record
 
 
 def load_record(path: str | Path, kind: Kind = CHECKPOINT) -> Record:
     """Only the record of `path`, without the arrays; raises the same errors as `load`."""
-    with _opened(path, kind) as file:
-        return _record(path, file.metadata(), kind)
+    with ModelFile(path, kind) as file:
+        return file.record
 
 
 def damaged(path: Path, reason: object, kind: Kind) -> WorkError:
@@ -124,17 +173,28 @@ def reading(path: Path, kind: Kind = CHECKPOINT):
         raise damaged(path, error, kind) from error
 
 
-@contextmanager
-def _opened(path: Path, kind: Kind):
-    """Opens a safetensors file; errors name the file and the remedy."""
-    from safetensors import SafetensorError, safe_open
+def _opened(path: Path, kind: Kind) -> tuple:
+    """A safetensors file, open twice: by us and by its library; errors name file and remedy."""
+    from safetensors import safe_open
 
-    if not Path(path).is_file():
+    if not path.is_file():
         raise UsageError(f"{path}: no such {kind.name} file; {kind.source}", kind.setting)
-    Path(path).open("rb").close()  # safetensors does not report missing read permission
+    with _errors(path, kind):
+        while True:
+            with ExitStack() as stack:
+                ours = stack.enter_context(path.open("rb"))
+                file = stack.enter_context(safe_open(path, framework="numpy"))
+                if identity(path) == _identity(os.fstat(ours.fileno())):
+                    stack.pop_all()
+                    return ours, file
+
+
+@contextmanager
+def _errors(path: Path, kind: Kind) -> Iterator[None]:
+    from safetensors import SafetensorError
+
     try:
-        with safe_open(path, framework="numpy") as file:
-            yield file
+        yield
     except (SafetensorError, OSError) as error:
         raise WorkError(
             f"{path}: truncated, or not a {kind.name} of this project "
@@ -142,12 +202,12 @@ def _opened(path: Path, kind: Kind):
         ) from error
 
 
-def _require_readable(path: Path, slices: dict, kind: Kind) -> None:
+def _require_readable(path: Path, size: int, slices: dict, kind: Kind) -> None:
     """Check the types and sizes of the arrays before they are read."""
     odd = sorted({piece.get_dtype() for piece in slices.values()} - set(DTYPES))
     if odd:
         raise damaged(path, f"arrays of type {', '.join(odd)}; expected {', '.join(DTYPES)}", kind)
-    size, there = Path(path).stat().st_size, total_memory()
+    there = total_memory()
     if there is not None and 2 * size > there:
         raise WorkError(
             f"{path}: {size / 1e9:.1f} GB of arrays need {2 * size / 1e9:.1f} GB of memory, "

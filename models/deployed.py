@@ -1,17 +1,12 @@
 """Opens exported files: a graph, its parameters, and their distribution."""
 
 import logging
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UsageError, WorkError
-from common.files import is_utf8, sha256
+from common.files import sha256_of
 from common.logs import silent_stdout
 from common.timing import phase
 from models import checkpoint, loading, runtime
@@ -19,12 +14,11 @@ from models.checkpoint import DISTRIBUTION
 from models.detector import Detector, Scores
 from models.engine import Engine, has_vnni
 from models.features import GraphFeatures
+from models.open_export import ExportedFiles, OpenExport
 from models.record import ExportedGraph, Record
 from models.roi import Roi
 
 logger = logging.getLogger(__name__)
-
-GRAPHS = (".json", ".pdmodel", ".onnx")  # written by Paddle 3, Paddle 2 and paddle2onnx
 
 # Largest relative error (by norm) of the probe picture's embedding, map and image score. Errors of
 # bfloat16 and of a float16 distribution are smaller.
@@ -32,69 +26,34 @@ PROBE_TOLERANCE = 0.05
 PROBE_POINTS = 8  # points of the map along each side
 
 
-@dataclass(frozen=True)
-class ExportedFiles:
-    """Paths of exported files; `params` is None for ONNX, whose graph contains the parameters."""
-
-    model: Path
-    params: Path | None
-    distribution: Path
-
-    def __post_init__(self):
-        for name, path in vars(self).items():  # texts are accepted, too
-            object.__setattr__(self, name, path if path is None else Path(path))
-
-    @classmethod
-    def beside(
-        cls,
-        model: str | Path,
-        params: str | Path | None = None,
-        distribution: str | Path | None = None,
-    ) -> "ExportedFiles":
-        """Files that are not given are next to `model`, with their usual names."""
-        model = Path(model)
-        params = None if model.suffix == ".onnx" else params or model.with_suffix(".pdiparams")
-        return cls(model, params, distribution or model.parent / "distribution")
-
-    def require(self) -> None:
-        """UsageError if a file is missing, or is not a regular file."""
-        named = {"model_file": self.model, "params_file": self.params}
-        for setting, path in named.items():
-            if path is not None and not path.is_file():
-                raise UsageError(f"{path}: no such file; export_model.py writes it", setting)
-
-    @classmethod
-    def within(cls, folder: str | Path) -> "ExportedFiles":
-        """The files in `folder`; UsageError if it has no graph."""
-        candidates = [Path(folder) / f"model{suffix}" for suffix in GRAPHS]
-        model = next((path for path in candidates if path.exists()), None)
-        if model is None:
-            raise UsageError(
-                f"{folder}: this folder has no model.json, model.pdmodel or model.onnx; "
-                "export_model.py writes one"
-            )
-        return cls.beside(model)
-
-
 def open_exported(
-    files: ExportedFiles, engine: Engine | None = None, batch_size: int = 1
+    files: ExportedFiles | OpenExport, engine: Engine | None = None, batch_size: int = 1
 ) -> Detector:
     """The detector of exported `files`, ready to score `batch_size` pictures at a time.
+
+    It stays usable if another export takes the place of the files, now or later.
 
     Raises UsageError if this machine does not support `engine`, WorkError if a file is damaged or
     the files do not belong together.
     """
+    if isinstance(files, ExportedFiles):
+        with OpenExport(files) as opened:
+            return open_exported(opened, engine, batch_size)
+    return _opened(files, engine, batch_size)
+
+
+def _opened(opened: OpenExport, engine: Engine | None, batch_size: int) -> Detector:
+    files, record = opened.files, opened.record
     path = files.distribution
 
     def most(record: Record) -> int:
         loading.check_record_memory(record, path, batch_size)
         return loading.head_bytes(record)
 
-    arrays, record = checkpoint.load(path, DISTRIBUTION, most)
+    arrays = opened.distribution.arrays(most)
     if record.exported is None:
         raise checkpoint.damaged(path, "exported is missing", DISTRIBUTION)
-    files.require()
-    graph = _verified(files, record)
+    graph = _verified(opened)
     runtime.prepare()
     engine = (engine or Engine()).resolve(graph.int8)
     _require_same_precision(files.model, graph, engine)
@@ -103,7 +62,7 @@ def open_exported(
         roi = loading.load_roi(arrays, record)
     # In its first run a graph may print names of checks, which are no results.
     with phase("start of the network"), silent_stdout():
-        predictor = _open(files, engine, record.size)
+        predictor = _predictor(opened, engine)
         outputs = _answers(files, predictor, graph, record, roi)
     stages = None if graph.fused else list(record.features.stages)
     with checkpoint.reading(path, DISTRIBUTION):
@@ -137,16 +96,17 @@ def probed_embedding(embedding: np.ndarray) -> np.ndarray:
     return embedding[0].mean(axis=(1, 2))
 
 
-def _verified(files: ExportedFiles, record: Record) -> ExportedGraph:
+def _verified(opened: OpenExport) -> ExportedGraph:
     """The entry in the record for these files, found by their SHA-256.
 
     Paddle ends the process on some damaged files and reads others without an error.
     """
-    model = sha256(files.model)
-    graph = next((graph for graph in record.exported.graphs if graph.model == model), None)
+    files, model = opened.files, sha256_of(opened.model)
+    graphs = opened.record.exported.graphs
+    graph = next((graph for graph in graphs if graph.model == model), None)
     if graph is None:
         raise _unfit(files, "the graph is damaged, or from another export")
-    if files.params is not None and sha256(files.params) != graph.params:
+    if opened.params is not None and sha256_of(opened.params) != graph.params:
         raise WorkError(
             f"{files.params}: these parameters are damaged, or from another export than "
             f"{files.model}; export both again with export_model.py"
@@ -170,28 +130,15 @@ def _warn_of_overflow(model: Path, graph: ExportedGraph) -> None:
         )
 
 
-def _open(files: ExportedFiles, engine: Engine, size: tuple[int, int]):
-    if files.params is None:
-        from models.onnx_predictor import open_onnx
+def _predictor(opened: OpenExport, engine: Engine):
+    with opened.paths() as (model, params):
+        if params is None:
+            from models.onnx_predictor import open_onnx
 
-        return open_onnx(files.model, engine, size)
-    from models.predictor import open_predictor
+            return open_onnx(model, engine, opened.record.size)
+        from models.predictor import open_predictor
 
-    with _utf8(files) as (model, params):
-        return open_predictor(model, params, engine, size)
-
-
-@contextmanager
-def _utf8(files: ExportedFiles) -> Iterator[tuple[Path, Path]]:
-    """Paths that Paddle can open: files whose paths are not valid UTF-8 are copied."""
-    if is_utf8(files.model) and is_utf8(files.params):
-        yield files.model, files.params
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        copies = Path(folder) / f"model{files.model.suffix}", Path(folder) / "model.pdiparams"
-        for source, copy in zip((files.model, files.params), copies, strict=True):
-            shutil.copyfile(source, copy)
-        yield copies
+        return open_predictor(model, params, engine, opened.record.size)
 
 
 def _answers(

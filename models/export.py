@@ -17,12 +17,13 @@ from common.transaction import whole_files
 from models import checkpoint
 from models.backbones.folding import folded
 from models.checkpoint import DISTRIBUTION
-from models.deployed import GRAPHS, probe, probed_embedding, probed_map
+from models.deployed import probe, probed_embedding, probed_map
 from models.detector import Detector, head_arrays
 from models.engine import Engine, has_vnni
 from models.features import split
 from models.layers import Embedding, Fused
 from models.onnx_predictor import open_onnx
+from models.open_export import GRAPHS
 from models.predictor import open_predictor
 from models.record import Exported, ExportedGraph
 from models.static_graph import paddle_folder, save_graph

@@ -1,9 +1,11 @@
 """Opens the detectors in checkpoints, and parts of them. Imports Paddle only when it is needed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import UsageError, WorkError
 from models import checkpoint, runtime
+from models.checkpoint import ModelFile
 from models.detector import Detector
 from models.engine import Engine
 from models.heads import HEAD
@@ -16,14 +18,20 @@ BACKBONE_BYTES = 2**30  # of a network, at most; wide_resnet101_2 has 0.5 GB
 HEADER_BYTES = 2**22
 
 
-def load_detector(path: str | Path, engine: Engine | None = None, batch_size: int = 1) -> Detector:
+def load_detector(
+    path: str | Path | ModelFile, engine: Engine | None = None, batch_size: int = 1
+) -> Detector:
     """The detector in the checkpoint `path`, ready to score `batch_size` pictures at a time.
 
+    An open file is left open: what has taken its place meanwhile is not read.
     Raises UsageError if there is no such file, WorkError if it is damaged, not of this project, of
     another format version, or needs too much memory.
     """
-    path = Path(path)
-    arrays, record = load_arrays(path, batch_size)
+    if not isinstance(path, ModelFile):
+        with ModelFile(path) as file:
+            return load_detector(file, engine, batch_size)
+    file, path = path, path.path
+    arrays, record = file.arrays(_most(path, batch_size)), file.record
     runtime.prepare()
     engine = (engine or Engine()).resolve()
     with checkpoint.reading(path):
@@ -34,12 +42,15 @@ def load_detector(path: str | Path, engine: Engine | None = None, batch_size: in
 
 def load_arrays(path: str | Path, batch_size: int = 1) -> tuple[dict, Record]:
     """The arrays and the record of the checkpoint `path`; errors of `load_detector`."""
+    return checkpoint.load(path, most=_most(path, batch_size))
 
+
+def _most(path: str | Path, batch_size: int) -> Callable[[Record], int]:
     def most(record: Record) -> int:
         check_record_memory(record, path, batch_size)
         return BACKBONE_BYTES + head_bytes(record)
 
-    return checkpoint.load(path, most=most)
+    return most
 
 
 def load_features(arrays: dict, record: Record, engine: Engine):

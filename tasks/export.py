@@ -12,8 +12,8 @@ from common.files import writable_folder
 from common.preprocessing import Preprocessing
 from datasets.samples import Sample, pictures_in
 from datasets.transforms import BadPictureError
-from models import checkpoint
 from models.backbones.catalogue import has_gates
+from models.checkpoint import ModelFile
 from models.engine import Engine
 from models.loading import load_detector
 from models.options import backbone_from, find_model
@@ -29,15 +29,20 @@ SAMPLE = 32  # largest number of sample pictures for quantisation
 def export_model(options: argparse.Namespace) -> int:
     """Export the model that the options name; prints one line per written file."""
     path = find_model(options.model_path, Path("output"), options.category)
-    record = checkpoint.load_record(path)
-    _require_agreement(record, options, path)
+    with ModelFile(path) as file:
+        return _export(options, file)
+
+
+def _export(options: argparse.Namespace, file: ModelFile) -> int:
+    record = file.record
+    _require_agreement(record, options, file.path)
     sample = None
     if options.quantize is not None:
         _require_quantizable(options, record)
         sample = _sample(options.quantize, record.preprocessing, options.max_pixels)
     folder = writable_folder(options.save_dir, "save_dir")
     logger.info("%s", record.weights_line())
-    detector = load_detector(path, Engine(device="cpu"))
+    detector = load_detector(file, Engine(device="cpu"))
     from models.export import export  # imports Paddle: only after the checks and `runtime.prepare`
 
     onnx, dtype = options.format == "onnx", options.distribution_dtype

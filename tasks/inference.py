@@ -5,9 +5,10 @@ import logging
 from pathlib import Path
 
 from common.errors import UsageError
+from common.transaction import current, settle
 from inspection import Inspector
-from models.deployed import GRAPHS, ExportedFiles
 from models.engine import Engine
+from models.open_export import GRAPHS, ExportedFiles
 from tasks.chosen import Chosen
 from tasks.judging import judge_all, judge_timed
 from tasks.settings import answers_from, loading_from, watching_from
@@ -71,7 +72,8 @@ def find_files(options: argparse.Namespace) -> ExportedFiles:
 def _twin(model: Path) -> Path:
     """`model`; if it does not exist, the same graph in the format of the other Paddle version."""
     other = {".json": ".pdmodel", ".pdmodel": ".json"}.get(model.suffix)
-    if model.exists() or other is None or not (twin := model.with_suffix(other)).exists():
+    settle(model.parent)
+    if current(model) or other is None or not current(twin := model.with_suffix(other)):
         return model
     logger.info("%s does not exist; using %s", model, twin)
     return twin

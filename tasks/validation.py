@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from common.errors import UsageError, WorkError
@@ -14,6 +15,7 @@ from evaluation.figures import Figures
 from evaluation.scale import scale_for
 from evaluation.testing import score_all
 from models import checkpoint
+from models.checkpoint import ModelFile
 from models.detector import Detector
 from models.ensemble import EnsembleDetector, EnsembleRecord
 from models.loading import check_record_memory, load_detector
@@ -44,7 +46,13 @@ def validate_all(validation: Validation) -> int:
 
 def _validate_saved(validation: Validation, name: str) -> Figures:
     paths = find_models(validation.model_path, validation.save_path, name)
-    record, open_detector, path = _openable(validation, paths)
+    with ExitStack() as stack:
+        files = [stack.enter_context(ModelFile(path)) for path in paths]
+        return _validate_files(validation, name, files)
+
+
+def _validate_files(validation: Validation, name: str, files: list[ModelFile]) -> Figures:
+    record, open_detector, path = _openable(validation, files)
     if record.category != name:
         logger.warning("%s was trained on category %s, not %s", path, record.category, name)
     logger.info("%s", record.weights_line())
@@ -54,21 +62,22 @@ def _validate_saved(validation: Validation, name: str) -> Figures:
     check_masks(category.test, loading.skip_bad, loading.max_pixels)
     warn_of_crop(record.preprocessing, category.test[0].path, loading.max_pixels)
 
-    return validate(validation, open_detector, record, category, path)
+    model = files[0].identity
+    return validate(validation, open_detector, record, category, path, model=model)
 
 
 def _openable(
-    validation: Validation, paths: list[Path]
+    validation: Validation, files: list[ModelFile]
 ) -> tuple[Record | EnsembleRecord, Callable[[], Detector | EnsembleDetector], Path | str]:
     """The record of one or several models, a function that opens them, and their name: a text for
     several."""
-    batch_size, records = validation.loading.batch_size, []
-    for path in paths:
-        records.append(checkpoint.load_record(path))
-        check_record_memory(records[-1], path, batch_size)
+    batch_size, records = validation.loading.batch_size, [file.record for file in files]
+    paths = [file.path for file in files]
+    for path, record in zip(paths, records, strict=True):
+        check_record_memory(record, path, batch_size)
 
     def open_members() -> list[Detector]:
-        return [load_detector(path, validation.engine, batch_size) for path in paths]
+        return [load_detector(file, validation.engine, batch_size) for file in files]
 
     if len(paths) == 1:
         return records[0], lambda: open_members()[0], paths[0]
@@ -85,14 +94,16 @@ def validate(
     category: Category,
     model_path: Path | str,
     seconds: dict[str, float] | None = None,
+    model: tuple | None = None,
 ) -> Figures:
     """Score the test set of `category`; write and print its figures, and save its thresholds.
 
     Pictures are decoded while `open_detector()` prepares the model of `record`. `model_path` is a
     text where no file contains the model. `seconds`: of what was done before, for metrics.json.
+    `model`: the identity (models.checkpoint) of the file; None: of the one that is there now.
     """
     start, in_file = time.perf_counter(), isinstance(model_path, Path)
-    model = checkpoint.identity(model_path) if in_file else None
+    model = checkpoint.identity(model_path) if in_file and model is None else model
     validation.wanted.require(record.calibration, model_path)
     folder = writable_folder(validation.save_path / category.name)
     loader = loader_for(category.test, record.preprocessing, validation.loading, masks=True)

@@ -12,6 +12,7 @@ from models.deployed import ExportedFiles
 from models.device_head import LayerScores, exact_products, scoring
 from models.engine import Engine
 from models.methods import METHODS, PaDiMSettings, PatchCoreSettings, SPADESettings
+from models.open_export import GRAPHS
 from models.roi import Roi
 
 NARROW = [(3, (8, 8)), (5, (4, 4)), (4, (2, 2))]
@@ -166,7 +167,7 @@ def test_an_exported_detector_scores_on_the_device_of_its_engine(exported, gpu, 
     deployed.open_exported(files, Engine("gpu:0"))  # compares the scores of the probe picture
     assert gpu == ["gpu:0"]
     fused = ExportedFiles.beside(
-        next(p for p in exported.glob("fused.*") if p.suffix in deployed.GRAPHS),
+        next(p for p in exported.glob("fused.*") if p.suffix in GRAPHS),
         distribution=files.distribution,
     )
     deployed.open_exported(fused, Engine("gpu:0"))

@@ -9,12 +9,12 @@ import pytest
 
 from common.errors import WorkError
 from inspection import Inspector
-from models.deployed import GRAPHS
 from models.engine import Engine
 from models.heads import stored
 from models.heads.padim import PaDiMHead
 from models.layers import constant
 from models.methods import METHODS, Method, PaDiMSettings, Settings, setting
+from models.open_export import GRAPHS
 from tests.conftest import SMALL, call, fails
 
 STAGES = [(3, (4, 4)), (5, (2, 2))]

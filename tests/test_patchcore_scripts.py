@@ -2,9 +2,9 @@
 
 import pytest
 
-from models.deployed import GRAPHS
 from models.heads.patchcore import duration
 from models.methods import PatchCoreSettings
+from models.open_export import GRAPHS
 from tests.conftest import NO_GRAPH, WEIGHTS, call, fails
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from common.errors import WorkError
+from common.preprocessing import Preprocessing
 from evaluation.figure import target_names
 from models import checkpoint
 from models.backbones.sources import EMBEDDED
@@ -98,6 +100,26 @@ def test_terminated_it_leaves_results_alone_on_stdout_and_no_temporary_file(mode
     assert len(out.splitlines()) < 11
     assert err.splitlines()[-1] == "error: terminated"
     assert not [path for path in (tmp_path / "out").rglob("*") if ".tmp" in path.name]
+
+
+def test_a_model_that_is_replaced_after_its_record_was_read_is_validated(
+    trained, model, demo, tmp_path, monkeypatch
+):
+    """The one that takes its place has another picture size."""
+    arrays, record = checkpoint.load(model)
+    replaced = replace(record, preprocessing=Preprocessing(32, (32, 32)), pictures=2)
+    monkeypatch.setattr(
+        "tasks.validation.warn_of_crop", lambda *_: checkpoint.save(model, arrays, replaced)
+    )
+    result = call(
+        *("val", "--data_path", demo, "--category", "flange", "--model_path", model),
+        *("--save_path", tmp_path / "out"),
+    )
+    assert result.code == 0, result.err
+    assert "was changed by another process" in result.err
+    ours, theirs = (folder / "flange/scores.csv" for folder in (tmp_path / "out", trained))
+    assert ours.read_text() == theirs.read_text()
+    assert checkpoint.load_record(model).size == (32, 32)
 
 
 def test_a_model_trained_anew_meanwhile_is_left_alone(trained, model, demo, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """A detector that is fitted twice, shared by threads, or whose file changes while it is open."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -84,13 +85,22 @@ def test_threads_that_share_an_inspector_get_their_own_scores(trained, demo):
             assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_model_that_changed_since_it_was_opened_is_named(trained, demo, tmp_path):
+def test_a_model_that_is_replaced_after_it_was_opened_is_still_read(trained, tmp_path):
     path = tmp_path / "best.pdparams"
     arrays, record = checkpoint.load(trained / "flange" / "best.pdparams")
     checkpoint.save(path, arrays, record)
     inspector = Inspector.open(path, CPU)
     calibration = replace(record.calibration, best_f1=None)
     checkpoint.save(path, arrays, replace(record, calibration=calibration))
+    assert inspector.load().detector.record == inspector.record
+    assert inspector.record.calibration.best_f1 is not None
+
+
+def test_a_model_whose_file_is_written_over_after_it_was_opened_is_named(trained, tmp_path):
+    path = tmp_path / "best.pdparams"
+    shutil.copy(trained / "flange" / "best.pdparams", path)
+    inspector = Inspector.open(path, CPU)
+    path.write_bytes(b"short")
     with pytest.raises(WorkError, match=r"best\.pdparams: changed since it was opened"):
         inspector.load()
 

@@ -87,6 +87,7 @@ BUSY = {
     ("number", "code", "text"),
     [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
 )
+@pytest.mark.process
 def test_a_signal_ends_any_work_and_leaves_nothing(number, code, text, work, tmp_path):
     main = f"""
     with temporary_folder(folder) as own:
@@ -128,6 +129,7 @@ def test_a_clean_up_that_fails_or_hangs_does_not_keep_the_process(tmp_path):
     assert ended(tmp_path, main, signal.SIGTERM)[0] == 143
 
 
+@pytest.mark.process
 def test_a_signal_that_the_parent_ignores_stays_ignored(tmp_path):
     """So it is after `nohup` and in the background of a shell."""
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from inspection import Inspector
-from models.deployed import GRAPHS
 from models.engine import Engine
+from models.open_export import GRAPHS
 from tests.conftest import NO_GRAPH, WEIGHTS, call, fails
 
 SMALL = ("--resize", 64, "--img_size", 64, "--batch_size", 4, *WEIGHTS)
