@@ -36,7 +36,7 @@ def replaced_by_a_library(keep: bool) -> bool:
         thread = threading.Thread(target=library)
         thread.start()
         thread.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # not in a thread of a library
         return not caught
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -82,12 +82,12 @@ BUSY = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("work", BUSY)
 @pytest.mark.parametrize(
     ("number", "code", "text"),
     [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
 )
-@pytest.mark.process
 def test_a_signal_ends_any_work_and_leaves_nothing(number, code, text, work, tmp_path):
     main = f"""
     with temporary_folder(folder) as own:
@@ -99,6 +99,7 @@ def test_a_signal_ends_any_work_and_leaves_nothing(number, code, text, work, tmp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.process
 def test_files_change_places_before_a_signal_ends_the_process(tmp_path):
     main = """
     with held():
@@ -112,6 +113,7 @@ def test_files_change_places_before_a_signal_ends_the_process(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["moved"]
 
 
+@pytest.mark.process
 def test_a_clean_up_that_fails_or_hangs_does_not_keep_the_process(tmp_path):
     main = """
     with at_end(lambda text: (folder / text).touch()):
@@ -140,6 +142,7 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(tmp_path):
     assert ended(tmp_path, main, signal.SIGINT, before=ignore) == (0, "done\n", "")
 
 
+@pytest.mark.process
 def test_a_service_answers_signals_itself(tmp_path):
     main = """
     import threading
