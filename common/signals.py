@@ -1,5 +1,6 @@
 """Ends the process on SIGTERM and SIGINT; keeps handlers that libraries in C++ would replace."""
 
+import _thread
 import ctypes
 import os
 import signal
@@ -36,8 +37,16 @@ def watch() -> bool:
     messages = None if sys.stderr is None else os.dup(2)
     watcher = threading.Thread(target=_wait, args=(numbers, messages), daemon=True, name="signals")
     watcher.start()
-    for number in numbers:  # for threads that do not hold it back: multiprocessing makes such
-        signal.signal(number, lambda got, _: signal.pthread_kill(watcher.ident, got))
+
+    def handle(number, frame) -> None:
+        """In the main thread: of a thread that does not hold signals back, as multiprocessing makes
+        them, or of `_end`, so that the main thread does not keep the interpreter any more."""
+        if _ending.is_set():
+            _wait_for_the_end()
+        signal.pthread_kill(watcher.ident, number)
+
+    for number in numbers:
+        signal.signal(number, handle)
     return True
 
 
@@ -59,7 +68,7 @@ def held() -> Iterator[None]:
     """A signal ends the process before or after the block, which must take less than a second."""
     within = getattr(_own, "within", 0)
     if _ending.is_set() and not within:
-        threading.Event().wait()  # for the end of the process
+        _wait_for_the_end()
     with _safe:
         _own.within = within + 1
         try:
@@ -114,6 +123,10 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
+def _wait_for_the_end() -> None:
+    threading.Event().wait()
+
+
 def _wait(numbers: set[signal.Signals], messages: int | None) -> None:
     while True:
         number = signal.sigwait(numbers)
@@ -126,6 +139,7 @@ def _end(number: int, messages: int | None) -> None:
     code, text = ENDINGS[number]
     _ending.set()
     _safe.acquire(timeout=HELD_SECONDS)  # for good
+    _thread.interrupt_main(number)
     # In another thread: the main thread may be in a call that never returns, with a lock.
     cleaning = threading.Thread(target=_clean, args=(text, messages), daemon=True)
     cleaning.start()
@@ -134,12 +148,12 @@ def _end(number: int, messages: int | None) -> None:
 
 
 def _clean(text: str, messages: int | None) -> None:
-    for action in reversed(list(_actions.values())):
-        with suppress(Exception):  # the process ends; what is left is swept by the next run
-            action(text)
     if messages is not None:
         with suppress(OSError):
             os.write(messages, ("\n" * os.isatty(messages) + f"error: {text}\n").encode())
+    for action in reversed(list(_actions.values())):
+        with suppress(Exception):  # the process ends; what is left is swept by the next run
+            action(text)
     if sys.stdout is not None:
         with suppress(Exception):  # its reader may have ended
             sys.stdout.flush()
