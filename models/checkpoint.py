@@ -177,7 +177,11 @@ def _opened(path: Path, kind: Kind) -> tuple:
     """A safetensors file, open twice: by us and by its library; errors name file and remedy."""
     from safetensors import safe_open
 
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except (OSError, ValueError) as error:  # a name that is too long, a null character
+        raise UsageError(f"{path}: {getattr(error, 'strerror', error)}", kind.setting) from error
+    if not there:
         raise UsageError(f"{path}: no such {kind.name} file; {kind.source}", kind.setting)
     with _errors(path, kind):
         while True:
@@ -195,6 +199,10 @@ def _errors(path: Path, kind: Kind) -> Iterator[None]:
 
     try:
         yield
+    except PermissionError as error:
+        raise WorkError(f"{path}: cannot be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise WorkError(f"{path}: needs more memory than this process may have") from error
     except (SafetensorError, OSError) as error:
         raise WorkError(
             f"{path}: truncated, or not a {kind.name} of this project "

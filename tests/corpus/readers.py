@@ -4,13 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common import score_log
+from common.errors import UsageError
 from common.preprocessing import Preprocessing
 from datasets import exclusion
 from datasets.samples import Sample
 from datasets.transforms import Transform, picture_size
 from models import checkpoint, loading, states
 from models.backbones import weights
+from models.heads import HEAD
 from models.record import Record, decode
+from models.same import difference
+from tests.corpus import samples
 
 SIZE = 64
 PILLOW = Transform(Preprocessing(SIZE, (SIZE, SIZE)))
@@ -39,14 +43,11 @@ def read_distribution(path: Path) -> None:
 
 
 def read_state(path: Path) -> None:
-    """What a training kept, into a new head."""
-    from models.detector import HEAD
-    from models.methods import METHODS
-
+    """What a training kept, into a new head; UsageError if it is not that of `samples.state`."""
     found = states.State(path)
-    head = METHODS[found.record.method].head_class()(
-        found.record.settings, found.record.features.stages
-    )
+    if wrong := difference(found.record, samples.state_record()):
+        raise UsageError(f"{path}: was of {wrong[0]} {wrong[1]}, not {wrong[2]}", "resume")
+    head = samples.blank_head("padim")
     own = {k.removeprefix(HEAD): v for k, v in found.arrays.items() if k.startswith(HEAD)}
     with checkpoint.reading(path, states.STATE):
         head.restore(own, found.record.pictures)

@@ -1,6 +1,5 @@
 """Whole files of every kind that the program reads, small and made without Paddle."""
 
-import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -46,9 +45,14 @@ STATE = {
 KNOWN = {"padim": {"epsilon": 0.01, "gaussians": "joint"}, "patchcore": {}, "spade": {}}
 
 
+def blank_head(method: str):
+    """A head that has learned nothing."""
+    return METHODS[method].head_class()(METHODS[method].settings(**KNOWN[method]), STAGES)
+
+
 def head(method: str):
     """A head that learned PICTURES random maps, before `finish`."""
-    found = METHODS[method].head_class()(METHODS[method].settings(**KNOWN[method]), STAGES)
+    found = blank_head(method)
     random = np.random.default_rng(0)
     found.update([random.random((PICTURES, c, *grid), np.float32) for c, grid in STAGES])
     return found
@@ -84,10 +88,14 @@ def state(path: Path) -> Path:
     learned = head("padim")
     arrays = {f"{HEAD}{name}": array for name, array in learned.state().items()}
     arrays |= {"learned": np.arange(PICTURES), "data": np.zeros(states.DIGEST, np.uint8)}
-    record = Record("padim", learned.settings, FEATURES, Preprocessing(64, (64, 64)))
-    record = dataclasses.replace(record, pictures=PICTURES)
-    checkpoint.save(path, arrays, record, states.STATE)
+    checkpoint.save(path, arrays, state_record(), states.STATE)
     return path
+
+
+def state_record() -> Record:
+    settings = METHODS["padim"].settings(**KNOWN["padim"])
+    size = Preprocessing(64, (64, 64))
+    return Record("padim", settings, FEATURES, size, pictures=PICTURES)
 
 
 def contents(path: Path) -> tuple[dict, dict]:

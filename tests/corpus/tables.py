@@ -2,10 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.corpus import pictures
+from tests.corpus import model_files, pictures, records
 from tests.corpus.rows import Row
 
-FAMILIES: dict[str, Callable[[], Iterator[Row]]] = {"pictures": pictures.rows}
+FAMILIES: dict[str, Callable[[], Iterator[Row]]] = {
+    "pictures": pictures.rows,
+    "checkpoint": model_files.family("checkpoint"),
+    "distribution": model_files.family("distribution"),
+    "state": model_files.family("state"),
+    "records": records.rows,
+}
 
 
 def rows(families: Sequence[str] = ()) -> list[Row]:
