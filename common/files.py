@@ -29,6 +29,14 @@ def sha256_of(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def is_file(path: Path) -> bool:
+    """Whether `path` is a regular file; False where it cannot be one: a name that is too long."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def is_utf8(path: Path) -> bool:
     """Whether `path` is text in UTF-8: names of files may contain any bytes."""
     try:

@@ -18,6 +18,7 @@ import msgspec
 
 from common.calibration import Normal, NormalScores
 from common.errors import UsageError, WorkError, shortened
+from common.files import is_file
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ def read(path: str | Path) -> Collected:
     UsageError if there is no such file, WorkError if it is no file of scores.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"{path}: no such file; predict.py --stats FILE writes one")
     decoder, found = msgspec.json.Decoder(ModelLine | PictureLine), Collected({}, [], [])
     try:

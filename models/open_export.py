@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UsageError, WorkError
+from common.files import is_file
 from common.temporary import temporary_folder
 from common.transaction import current, settle
 from models.checkpoint import DISTRIBUTION, ModelFile
@@ -47,7 +48,7 @@ class ExportedFiles:
         """UsageError if a file is missing, or is not a regular file."""
         named = {"model_file": self.model, "params_file": self.params}
         for setting, path in named.items():
-            if path is not None and not (current(path) or path).is_file():
+            if path is not None and not is_file(current(path) or path):
                 raise UsageError(f"{path}: no such file; export_model.py writes it", setting)
 
     @classmethod

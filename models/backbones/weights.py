@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError, WorkError, listed, run, shortened
-from common.files import save_arrays, sha256
+from common.files import is_file, save_arrays, sha256
 from common.logs import start_logging
 from common.options import Parser, add_boolean
 from models.backbones import catalogue, names, pickles, safetensors_file, sanity
@@ -62,7 +62,7 @@ def load(
     for code to be executed, or has missing, extra or misshapen tensors (the first are listed).
     Only the numbers of tensors that have the right name and shape are read.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"{str(path)!r}: no such weight file; give {ACCEPTED}")
     with opened(path) as tensors:
         variant = _variant(path, backbone, tensors, tensorflow)

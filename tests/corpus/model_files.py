@@ -8,14 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from tests.corpus import samples
+from tests.corpus.changed_files import KINDS, NAMES, changed, content_of, of_bytes
+from tests.corpus.huge_files import sizes
 from tests.corpus.rows import Row, written
 
-KINDS = {
-    "checkpoint": samples.model,
-    "distribution": samples.distribution,
-    "state": samples.state,
-}
-NAMES = {"checkpoint": "checkpoint", "distribution": "distribution", "state": "training state"}
 REMEDIES = {"checkpoint": "train it again", "distribution": "export it", "state": "start again"}
 ANY = "damaged|truncated|not a|of format version"
 
@@ -26,30 +22,6 @@ def family(kind: str) -> Callable[[], Iterator[Row]]:
             yield from part(kind)
 
     return rows
-
-
-def changed(kind: str, change: Callable[[dict, dict], None], digest: bool = True, method="padim"):
-    """A `make`: a whole file whose arrays and record `change` changed; digests fit."""
-
-    def make(folder: Path) -> Path:
-        path = folder / "model"
-        KINDS[kind](path) if kind == "state" else KINDS[kind](path, method)
-        found, record = samples.contents(path)
-        found = {name: array.copy() for name, array in found.items()}
-        change(found, record)
-        return samples.rewritten(path, found, record, digest)
-
-    return make
-
-
-def of_bytes(kind: str, change: Callable[[bytearray], bytes]):
-    def make(folder: Path) -> Path:
-        path = folder / "model"
-        KINDS[kind](path)
-        path.write_bytes(change(bytearray(path.read_bytes())))
-        return path
-
-    return make
 
 
 def cut(kind: str) -> Iterator[Row]:
@@ -129,13 +101,6 @@ def other_files(kind: str) -> Iterator[Row]:
         "a deep header": (10**5).to_bytes(8, "little") + b"[" * 10**5,
     }.items():
         yield Row(NAMES[kind], name, kind, written(content), "truncated|not a")
-
-
-def content_of(make: Callable[[Path], Path]) -> bytes:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        return make(Path(folder) / "x").read_bytes()
 
 
 def with_record(kind: str, text: str):
@@ -245,65 +210,3 @@ ROI = np.packbits(np.ones((64, 64), bool))
 
 def filled(array: np.ndarray, value: float) -> np.ndarray:
     return np.full_like(array, value) if array.dtype.kind == "f" else array
-
-
-def sizes(kind: str) -> Iterator[Row]:
-    """Declared sizes far beyond the file, or beyond memory."""
-
-    def header_of(name: str, entry: dict):
-        def change(content: bytearray) -> bytes:
-            length = int.from_bytes(content[:8], "little")
-            header = json.loads(content[8 : 8 + length])
-            first = next(key for key in header if key.startswith("head."))
-            header[first] |= entry
-            text = json.dumps(header).encode()
-            return len(text).to_bytes(8, "little") + text + content[8 + length :]
-
-        return Row(NAMES[kind], name, kind, of_bytes(kind, change), "truncated|not a")
-
-    yield header_of("an array of 2^40 numbers", {"shape": [2**40]})
-    yield header_of("an array of 2^40 × 2^40", {"shape": [2**40, 2**40]})
-    yield header_of("an array of 2^64", {"shape": [2**64 - 1, 2]})
-    yield header_of("offsets of exabytes", {"data_offsets": [0, 2**60]})
-    yield header_of("turned offsets", {"data_offsets": [64, 0]})
-    yield header_of("a type of its own", {"dtype": "F8_E4M3"})
-
-    def sparse(folder: Path) -> Path:
-        path = KINDS[kind](folder / "model")
-        os.truncate(path, 2**36)
-        return path
-
-    yield Row(NAMES[kind], "64 GB of zeros behind it", kind, sparse, "truncated|memory")
-
-    def large_header(folder: Path) -> Path:
-        path = folder / "model"
-        path.write_bytes((2**33).to_bytes(8, "little") + b"{")
-        os.truncate(path, 2**34)
-        return path
-
-    yield Row(NAMES[kind], "a header of 8 GB", kind, large_header, "truncated|memory")
-
-    def of_record(**changes):
-        def change(found: dict, record: dict) -> None:
-            for key, value in changes.items():
-                inner = record["features"] if key in record["features"] else record
-                inner[key] = value
-
-        return changed(kind, change)
-
-    preprocessing = {"resize": 16384, "crop": [16384, 16384], "mean": [0.5] * 3, "std": [0.2] * 3}
-    preprocessing["decoder"] = "pillow"
-    # A training compares the state's record with its own before it makes anything of that size.
-    other = ("was of", 2) if kind == "state" else ("memory", 1)
-    for name, changes, error in (
-        ("a grid of 2^20", {"stages": [[3, [2**20, 2**20]], [4, [1, 1]]]}, ("damaged", 1)),
-        (
-            "a grid of 9000",
-            {"stages": [[3, [9000, 9000]], [4, [9000, 9000]]], "preprocessing": preprocessing},
-            other,
-        ),
-        ("pictures of 16384²", {"preprocessing": preprocessing}, other),
-    ):
-        yield Row(NAMES[kind], name, kind, of_record(**changes), *error)
-    many = of_record(pictures=2**62)
-    yield Row(NAMES[kind], "2^62 pictures", kind, many, "damaged|memory", either=kind != "state")

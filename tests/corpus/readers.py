@@ -63,6 +63,18 @@ def read_weights(path: Path) -> None:
         array.ravel()[:1].tolist()
 
 
+def read_harmless(path: Path) -> None:
+    """Of weights; a file `marker` beside them shows that something was executed."""
+    try:
+        read_weights(path)
+    finally:
+        assert not (path.parent / "marker").exists(), "executed"
+
+
+def read_backbone(path: Path) -> None:
+    weights.load(path, "resnet18", "a test")
+
+
 def read_exclude(path: Path) -> None:
     exclusion.excluded([Sample(Path("a/good/000.png"), "good", None)], path, False)
 
@@ -77,6 +89,9 @@ READERS: dict[str, Callable] = {
     "state": read_state,
     "record": read_record,
     "weights": read_weights,
+    "harmless weights": read_harmless,
+    "variant": weights._written_variant,
+    "backbone": read_backbone,
     "scores": score_log.read,
     "exclude": read_exclude,
 }

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from tests.corpus import samples
-from tests.corpus.model_files import content_of
+from tests.corpus.changed_files import content_of
 from tests.corpus.rows import Row
 
 ABSURD = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.corpus import model_files, pictures, records
+from tests.corpus import model_files, pickles, pictures, records, weight_files
 from tests.corpus.rows import Row
 
 FAMILIES: dict[str, Callable[[], Iterator[Row]]] = {
@@ -11,6 +11,8 @@ FAMILIES: dict[str, Callable[[], Iterator[Row]]] = {
     "distribution": model_files.family("distribution"),
     "state": model_files.family("state"),
     "records": records.rows,
+    "weights": weight_files.rows,
+    "pickles": pickles.rows,
 }
 
 
