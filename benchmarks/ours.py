@@ -6,6 +6,8 @@ import numpy as np
 import paddle
 
 from common.errors import UsageError
+from common.preprocessing import Preprocessing
+from datasets import vips
 from datasets.loader import Loader
 from datasets.samples import Sample
 from datasets.transforms import Transform
@@ -34,11 +36,13 @@ class Contender:
             raise NotImplementedError(str(error)) from error
         self.transform = Transform(record.preprocessing)
         name = f"Paddle {paddle.__version__}, {method}, {record.features.backbone}"
-        self.about = f"{name}; deployed: graph and float16 distribution"
+        self.about = f"{name}; decoder {vips.best()}; deployed: graph and float16 distribution"
 
     def _build(self):
         engine = Engine(device="cpu", precision=self.precision, threads=self.threads)
-        return build_detector(category="bench", batch_size=BATCH, engine=engine, **self.model)
+        settings = {"category": "bench", "batch_size": BATCH, **self.model}
+        preprocessing = Preprocessing(decoder=vips.best())  # as train.py
+        return build_detector(engine=engine, preprocessing=preprocessing, **settings)
 
     def _batches(self, paths: list[str], size: int):
         samples = [Sample(Path(path)) for path in paths]

@@ -153,3 +153,16 @@ def test_a_path_and_a_file_object_are_read_too(tmp_path):
     expected = BOTH[1].picture(path)
     with path.open("rb") as file:
         assert np.array_equal(expected, BOTH[1].picture(file))
+
+
+def test_the_decoders_are_compared(demo, capsys, monkeypatch):
+    from benchmarks import decoders
+
+    folder = demo / "flange" / "test" / "good"
+    arguments = ["decoders", "--pictures", str(folder), "--number", "2", "--rounds", "1"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert decoders.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.partition(":")[0] for line in lines]
+    threads = ["pillow, two threads", "vips, two threads"]
+    assert names == ["inflate", "pillow", "vips", *threads, "vips and pillow"]
