@@ -228,3 +228,14 @@ def test_a_pasted_defect_is_where_its_mask_is(size):
     assert all(SIDES[size][0] <= len(side) < SIDES[size][1] for side in (rows, columns))
     again, _ = pasted(picture, size, np.random.default_rng(0))
     np.testing.assert_array_equal(again, changed)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_the_profile_of_a_command_counts_its_processors():
+    from benchmarks import overlap
+
+    busy = "import time; end = time.time() + 1\nwhile time.time() < end: pass"
+    steps = overlap.profile([sys.executable, "-c", busy])
+    assert len(steps) >= 2 and 0.05 < max(processors for _, processors in steps) < 1.3
+    with pytest.raises(UsageError, match="exit code 3"):
+        overlap.profile([sys.executable, "-c", "raise SystemExit(3)"])
