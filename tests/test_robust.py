@@ -14,6 +14,7 @@ import pytest
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from common.calibration import Calibration
 from common.errors import WorkError
 from common.preprocessing import Preprocessing
 from evaluation.figure import target_names
@@ -237,3 +238,43 @@ def test_every_picture_has_a_target_of_its_own():
     targets = target_names(map(Path, names), ".png")
     assert len(set(targets)) == len(names)
     assert targets[3:5] == [Path("y.png"), Path("a/x.png")]
+
+
+def test_targets_of_long_names_are_short_and_stay_different():
+    names = ["a" * 251 + ".png", "a" * 250 + "b.png", "é" * 120 + ".v2.x.png", "a.b" + "c" * 252]
+    names += [os.fsdecode(b"\xff" * 250 + b".png"), "a" * 255]
+    targets = target_names([Path("d") / name for name in names], ".npy")
+    assert len(set(targets)) == len(names)
+    for target in targets:
+        assert target.parent == Path("d") and target.suffix == ".npy"
+        assert len(os.fsencode(target.name)) <= 250
+    assert target_names([Path("a" * 230 + ".png")], ".npy") == [Path("a" * 230 + ".npy")]
+
+
+@pytest.mark.process
+def test_long_names_cost_a_validation_nothing(trained, model, demo, tmp_path):
+    data = shutil.copytree(demo / "flange/test", tmp_path / "data/flange/test")
+    long = "c" * 251 + ".png"
+    (data / "chip/000.png").rename(data / "chip" / long)
+    for kind in ("good", "chip"):
+        masks = tmp_path / "data/flange/ground_truth" / kind
+        masks.mkdir(parents=True)
+    before = checkpoint.load_record(model)
+    checkpoint.save(model, checkpoint.load(model)[0], replace(before, calibration=Calibration()))
+    result = call(
+        *("val", "--data_path", tmp_path / "data", "--category", "flange", "--save_picture"),
+        *("--model_path", model, "--save_path", tmp_path / "out", "--html"),
+    )
+    assert result.code == 0, result.err
+    assert checkpoint.load_record(model).calibration.best_f1 is not None
+    sheets = [path.name for path in (tmp_path / "out/flange/pictures").iterdir()]
+    assert [name for name in sheets if name.startswith("chip_ccc")]
+    assert len(sheets) == len(list(data.rglob("*.png")))
+    assert long in (tmp_path / "out/flange/scores.csv").read_text()
+    judged = predict(
+        *(model, data / "chip", "--save_path", tmp_path / "judged"),
+        *("--save_map", tmp_path / "maps", "--save_mask", tmp_path / "masks"),
+    )
+    assert judged.code == 0, judged.err
+    for name in ("judged", "maps", "masks"):
+        assert len(list((tmp_path / name).iterdir())) == 2
