@@ -14,6 +14,8 @@ from common.errors import UsageError, message, printable
 from common.files import writable_folder
 from common.signals import at_end
 
+logger = logging.getLogger(__name__)
+
 OURS = (
     "__main__",
     "benchmarks",
@@ -54,7 +56,7 @@ def log_file(folder: Path, name: str):
             f"{path} is not a regular file; remove it, or choose another folder", "log_dir"
         )
     try:
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})", "log_dir") from error
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
@@ -128,6 +130,27 @@ def _flush() -> None:
             stream.flush()
     if os.name == "posix":
         ctypes.CDLL(None).fflush(None)
+
+
+class _LogFile(logging.FileHandler):
+    """A disk that is full costs messages, not the work: that is said once."""
+
+    full = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.full:
+            self.full = True
+            logger.warning("%s: messages are lost: %s", self.baseFilename, error.strerror or error)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError:
+            if not self.full:
+                raise
 
 
 class _Printable(logging.Formatter):

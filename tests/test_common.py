@@ -10,7 +10,7 @@ import pytest
 import common
 from common.errors import UsageError, WorkError, run
 from common.files import whole_file, writable_folder
-from common.logs import start_logging
+from common.logs import log_file, start_logging
 from common.timing import Phases
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,3 +135,17 @@ def test_messages_outlive_a_library_that_quietens_the_root(capsys):
 def test_the_version_is_that_of_the_project():
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     assert f'version = "{common.__version__}"' in text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+def test_a_log_on_a_full_disk_costs_its_messages_alone(tmp_path, monkeypatch, capsys):
+    start_logging()
+    monkeypatch.setattr("common.logs.Path.is_file", lambda path: True)
+    (tmp_path / "a.log").symlink_to("/dev/full")
+    with pytest.raises(WorkError, match="of the work"), log_file(tmp_path, "a"):
+        logging.getLogger("common").info("first")
+        logging.getLogger("common").info("second")
+        raise WorkError("of the work")
+    err = capsys.readouterr().err
+    assert err.count("a.log: messages are lost: No space left on device") == 1
+    assert "Traceback" not in err
