@@ -1,8 +1,9 @@
 """Leaves pictures out that a text file names."""
 
+import stat
 from pathlib import Path, PurePath
 
-from common.errors import UsageError, printable
+from common.errors import UsageError, printable, shortened
 from datasets.samples import Sample
 
 MOST_BYTES = 2**24  # of the file
@@ -15,11 +16,14 @@ def excluded(samples: list[Sample], file: Path, several: bool) -> list[Sample]:
     the line may name a picture of another one.
     """
     try:
-        if file.stat().st_size > MOST_BYTES:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would wait, a device never end
+            raise UsageError(f"{file}: not a regular file", "exclude")
+        if status.st_size > MOST_BYTES:
             raise UsageError(f"{file}: more than {MOST_BYTES >> 20} MB", "exclude")
         lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}", "exclude") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file}: {getattr(error, 'strerror', error)}", "exclude") from error
     wanted = {PurePath(line.strip()).parts for line in lines if line.strip()}
     found, kept = set(), []
     for sample in samples:
@@ -29,7 +33,7 @@ def excluded(samples: list[Sample], file: Path, several: bool) -> list[Sample]:
         if not ends:
             kept.append(sample)
     if not several and (unknown := sorted(wanted - found)):
-        name = printable("/".join(unknown[0]))
+        name = shortened(printable("/".join(unknown[0])), 200)
         raise UsageError(
             f"{file}: {name}: no such training picture; expected one name or path per line",
             "exclude",

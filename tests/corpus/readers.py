@@ -7,7 +7,7 @@ from common import score_log
 from common.errors import UsageError
 from common.preprocessing import Preprocessing
 from datasets import exclusion
-from datasets.samples import Sample
+from datasets.samples import Sample, check_masks
 from datasets.transforms import Transform, picture_size
 from models import checkpoint, loading, states
 from models.backbones import weights
@@ -75,6 +75,12 @@ def read_backbone(path: Path) -> None:
     weights.load(path, "resnet18", "a test")
 
 
+def read_beside(pair: tuple[Path, Path]) -> None:
+    """A mask, and its size beside that of its picture."""
+    check_masks([Sample(pair[0], "dent", pair[1])])
+    PILLOW.mask(pair[1])
+
+
 def read_exclude(path: Path) -> None:
     exclusion.excluded([Sample(Path("a/good/000.png"), "good", None)], path, False)
 
@@ -84,6 +90,7 @@ READERS: dict[str, Callable] = {
     "vips": VIPS.sized_picture,
     "mask": PILLOW.mask,
     "size": picture_size,
+    "mask beside its picture": read_beside,
     "checkpoint": read_checkpoint,
     "distribution": read_distribution,
     "state": read_state,

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.corpus import model_files, pickles, pictures, records, weight_files
+from tests.corpus import masks, model_files, pickles, pictures, records, text_files, weight_files
 from tests.corpus.rows import Row
 
 FAMILIES: dict[str, Callable[[], Iterator[Row]]] = {
     "pictures": pictures.rows,
+    "masks": masks.rows,
     "checkpoint": model_files.family("checkpoint"),
     "distribution": model_files.family("distribution"),
     "state": model_files.family("state"),
     "records": records.rows,
     "weights": weight_files.rows,
     "pickles": pickles.rows,
+    "text files": text_files.rows,
 }
 
 
