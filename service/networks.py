@@ -5,14 +5,12 @@ receives and decodes pictures meanwhile, and a crash of it does not end the serv
 """
 
 import atexit
-import ctypes
 import logging
 import math
 import multiprocessing
 import signal
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -28,12 +26,12 @@ from models.detector import Scores
 from models.engine import Engine
 from models.predictor import AT_ONCE
 from models.record import Record
+from service.memory import trimmer
 
 CONTEXT = multiprocessing.get_context("spawn")
 END_SECONDS = 10.0
 START_SECONDS = 600.0  # to open all models
 BATCH_SECONDS, PICTURE_SECONDS = 60.0, 10.0  # for a batch, and more for each of its pictures
-TRIM_SECONDS = 15.0  # it takes some 50 ms, for which pictures wait
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +154,7 @@ def _run(
         connection.send(error)
         return
     connection.send(None)
-    trim = _trimmer()
+    trim = trimmer()
     while True:
         trim()
         try:
@@ -171,24 +169,6 @@ def _run(
         except Exception as error:  # of the model or the device: the service says it
             logger.exception("a batch of %d pictures failed", shape[0])
             connection.send(WorkError(message(error)))
-
-
-def _trimmer() -> Callable[[], None]:
-    """Gives free memory back to the system, every TRIM_SECONDS.
-
-    glibc keeps what is free between blocks in use; with batches of changing sizes, it becomes more
-    for hours.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # another C library has none
-    last = time.monotonic()
-
-    def call() -> None:
-        nonlocal last
-        if trim is not None and time.monotonic() - last >= TRIM_SECONDS:
-            trim(0)
-            last = time.monotonic()
-
-    return call
 
 
 def _opened(folder: Path, record: Record, engine: Engine, batch_size: int):

@@ -14,6 +14,7 @@ from service.connection import connections
 from service.guard import LONGEST_HEAD, Guard
 from service.inspecting import Inspecting
 from service.listening import listen, refuse
+from service.memory import trim_often
 from service.metrics import Metrics
 from service.models import Models, Opened, open_all
 from service.reloading import Reloading
@@ -48,9 +49,11 @@ async def _serve(settings: Settings, opened: Opened, listening: socket.socket) -
     server = Server(config, reloading, listening)
     host, port = listening.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    trimming = asyncio.ensure_future(trim_often())
     try:
         await server.serve([listening])
     finally:
+        trimming.cancel()
         models.close(settings.grace)
         inspecting.close()
         for one in (reporter, collector):
