@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from common.errors import WorkError
+from service import memory
 from service.batching import Batcher
 from service.body import Budget, Part, pictures_in
 from service.listening import listen, refuse
@@ -119,6 +120,22 @@ def test_a_cancelled_picture_is_not_judged():
     results = batched(inspector, range(6), cancelled=(4,))
     assert isinstance(results[4], asyncio.CancelledError)
     assert sum(inspector.batches, []) == [0, 1, 2, 3, 5]
+
+
+def test_free_memory_is_given_back_again_and_again(monkeypatch):
+    calls = []
+    library = SimpleNamespace(malloc_trim=calls.append)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(memory, "TRIM_SECONDS", 0.001)
+
+    async def run():
+        task = asyncio.ensure_future(memory.trim_often())
+        while len(calls) < 3:
+            await asyncio.sleep(0.001)
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(run(), 10))
+    assert set(calls) == {0}
 
 
 class Process:
