@@ -54,7 +54,7 @@ class Service:
 
     def memory(self) -> int:
         """Resident memory in bytes, with the processes that it started."""
-        return sum(map(self.resident, self.processes()))
+        return sum(map(self.resident, self.processes()))  # none may end meanwhile
 
     def processes(self) -> list[int]:
         """The service and the processes that it started."""
@@ -68,7 +68,8 @@ class Service:
 
 
 def _family(process: int) -> list[int]:
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    threads = Path(f"/proc/{process}/task").iterdir()  # each knows only its own children
+    children = [child for thread in threads for child in (thread / "children").read_text().split()]
     return [process, *(one for child in children for one in _family(int(child)))]
 
 

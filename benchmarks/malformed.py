@@ -89,6 +89,7 @@ def pictures(chance: random.Random, good: bytes) -> list[bytes]:
 QUERIES = (
     *("fpr=nan", "fpr=-1", "fpr=0", "fpr=1e9", "fpr=inf", "fpr=a", "fpr=", "map=gif", "map="),
     *("mask=perhaps", "min_area=-1", "min_area=1.5", "min_area=99999999999999999999", "size=3"),
+    "fpr=5e-324",
     *("fpr=0.01&path=/etc/passwd", "%00=1", "fpr=%f0%28", "[]=1", "fpr[]=0.1", "map=png&map=gif"),
 )
 PATHS = (

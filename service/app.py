@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
-from common.calibration import LARGEST_FPR
+from common.calibration import LARGEST_FPR, SMALLEST_FPR
 from service import openapi, schema
 from service.answers import Wanted, described_model
 from service.guard import INTERNAL
@@ -24,7 +24,7 @@ Category = Annotated[str, Path(description="one of those that `GET /v1/models` l
 Fpr = Annotated[
     float | None,
     Query(
-        gt=0,
+        ge=SMALLEST_FPR,
         le=LARGEST_FPR,
         description="false-alarm rate of the verdict (default: that of the service)",
         examples=[0.01],

@@ -167,6 +167,7 @@ def test_wrong_requests_are_refused_with_a_reason(service, rust):
         (422, rust[:3000], "picture 1: does not decode", {}),
         (422, b"GIF89a" + rust, "picture 1: not a PNG", {}),
         (422, rust, "fpr: ", {"path": "/v1/flange/inspect?fpr=0.6"}),
+        (422, rust, "fpr: ", {"path": "/v1/flange/inspect?fpr=5e-324"}),
         (422, rust, "map: ", {"path": "/v1/flange/inspect?map=gif"}),
         (422, rust, "size: unknown", {"path": "/v1/flange/inspect?size=3"}),
         (422, field, "not a file", {"kind": kind}),
