@@ -5,9 +5,10 @@ preprocessing as training.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DECODERS = ("pillow", "vips")
+STEP = 32  # pixels: the coarsest map of a network has a place for so many
 SMALLEST, LARGEST = 32, 16384  # pixels per side of the network's input
 
 
@@ -58,6 +59,15 @@ class Preprocessing:
             sides.append((start * full / small, min(full, (start + side) * full / small)))
         (left, right), (top, bottom) = sides
         return left, top, right, bottom
+
+    def whole(self, size: tuple[int, int]) -> "Preprocessing":
+        """The same for the whole of pictures of (width, height), without a crop.
+
+        The shorter side gets that of `crop`, the other one is in proportion, rounded to STEP.
+        """
+        short, scale = min(self.crop), min(self.crop) / min(size)
+        width, height = (max(short, STEP * round(side * scale / STEP)) for side in size)
+        return replace(self, resize=(height, width), crop=(height, width))
 
     def seen(self, size: tuple[int, int]) -> float:
         """The part of a picture of (width, height) that the crop keeps, 0 to 1."""

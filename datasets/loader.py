@@ -11,7 +11,9 @@ from itertools import islice
 
 import numpy as np
 
+from common.looks import Look, Looks
 from common.timing import phase
+from datasets.looks import look_of
 from datasets.samples import Sample
 from datasets.transforms import BadPictureError, Transform
 
@@ -24,12 +26,12 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Batch:
     """`images` float32 [B,3,H,W], normalised; `masks` bool [H,W] each, None where unknown;
-    `sizes` (width, height) of the original pictures."""
+    `looks` of the pictures, with the sizes of the originals."""
 
     samples: list[Sample]
     images: np.ndarray
     masks: list[np.ndarray | None]
-    sizes: list[tuple[int, int]]
+    looks: list[Look]
 
 
 class Loader:
@@ -38,7 +40,8 @@ class Loader:
     `workers` threads decode, or with 0 the calling thread; they begin at `start`, or else when the
     first batch is requested. A picture that does not decode raises BadPictureError; with `skip_bad`
     it is left out, logged, and its error added to `skipped`. At most three batches are decoded
-    ahead, so that memory does not grow with the number of pictures.
+    ahead, so that memory does not grow with the number of pictures. `looks`: of all batches so
+    far; None before the first.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Loader:
         self.skip_bad = skip_bad
         self.masks = masks
         self.skipped: list[BadPictureError] = []
+        self.looks: Looks | None = None
         self._coming = iter(samples)
         self._pending: deque[Future] = deque()
         self._pool = None
@@ -94,10 +98,17 @@ class Loader:
         for item in self._decoded():
             items.append(item)
             if len(items) == self.batch_size:
-                yield _batch(items)
+                yield self._batch(items)
                 items = []
         if items:
-            yield _batch(items)
+            yield self._batch(items)
+
+    def _batch(self, items: list[tuple]) -> Batch:
+        batch = _batch(items)
+        for look in batch.looks:
+            found = Looks.of(look)
+            self.looks = found if self.looks is None else self.looks | found
+        return batch
 
     def _decoded(self) -> Iterator[tuple]:
         if self.workers == 0:
@@ -115,8 +126,9 @@ class Loader:
         start = time.perf_counter()
         picture, size = self.transform.sized_picture(sample.path)
         image, mask = self.transform.normalize(picture), self._mask(sample)
+        look = look_of(picture, size)
         phase.add(DECODING, time.perf_counter() - start)
-        return sample, image, mask, size
+        return sample, image, mask, look
 
     def _mask(self, sample: Sample) -> np.ndarray | None:
         if not self.masks:
@@ -148,5 +160,5 @@ def _done(function, argument) -> Future:
 
 
 def _batch(items: list[tuple]) -> Batch:
-    samples, images, masks, sizes = zip(*items, strict=True)
-    return Batch(list(samples), np.stack(images), list(masks), list(sizes))
+    samples, images, masks, looks = zip(*items, strict=True)
+    return Batch(list(samples), np.stack(images), list(masks), list(looks))

@@ -79,6 +79,13 @@ def add_size_options(parser: argparse.ArgumentParser) -> None:
         default=224,
         help="side of the square cut from the middle, or HEIGHTxWIDTH",
     )
+    add_boolean(
+        group,
+        "--whole",
+        False,
+        "look at the whole of the pictures: the shorter side becomes that of --img_size, the other "
+        "one keeps the aspect ratio of the first training picture; without --resize",
+    )
     group.add_argument(
         "--decoder",
         choices=("auto", *DECODERS),

@@ -116,6 +116,9 @@ def learn(
     """
     if not len(loader) and head is None:
         raise UsageError("there are no training pictures")
+    # What is known of pictures learned before; nothing, though there were some, in an old model.
+    before = detector.record.looks if head is not None else None
+    unknown = head is not None and before is None and detector.record.pictures > 0
     what, samples = f"fit {detector.record.category}", []
     batches = progress(loader, len(loader), what, size=lambda batch: len(batch.samples))
 
@@ -123,6 +126,9 @@ def learn(
         for batch in batches:
             samples.extend(batch.samples)
             yield batch.images
+            if not unknown:
+                looks = loader.looks if before is None else before | loader.looks
+                detector.record = replace(detector.record, looks=looks)
             if after is not None:
                 after(samples)
 

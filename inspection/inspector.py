@@ -11,8 +11,10 @@ import numpy as np
 from common.calibration import FPR
 from common.errors import UsageError
 from common.files import writable_folder
+from common.looks import Look
 from common.transaction import current, settle
 from datasets.loader import Loader
+from datasets.looks import look_of
 from datasets.samples import Sample
 from datasets.transforms import MAX_PIXELS, BadPictureError, Source, Transform
 from evaluation.scale import scale_for
@@ -37,12 +39,12 @@ class Decoded:
 
     source : the picture as it was given
     image : float32 [3,H,W], normalised
-    size : (width, height) of the original picture, upright
+    look : of the picture, with the size of the original
     """
 
     source: Source
     image: np.ndarray = field(repr=False)
-    size: tuple[int, int]
+    look: Look
 
 
 class Inspector:
@@ -247,21 +249,21 @@ class Inspector:
             score = self.detector.score if timed is None else timed.score
             for batch in loader if timed is None else timed.batches(loader):
                 sources = [sample.path for sample in batch.samples]
-                yield from self._judgements(sources, batch.images, batch.sizes, score(batch.images))
+                yield from self._judgements(sources, batch.images, batch.looks, score(batch.images))
 
     def decode(self, picture: Source) -> Decoded:
         """Prepare one picture for `judge`, in the calling thread; raises BadPictureError."""
         pixels, size = self.transform.sized_picture(picture)
-        return Decoded(picture, self.transform.normalize(pixels), size)
+        return Decoded(picture, self.transform.normalize(pixels), look_of(pixels, size))
 
     def judge(self, pictures: Sequence[Decoded]) -> list[Judgement]:
         """Judge one batch of decoded pictures, at least one."""
         images = np.stack([picture.image for picture in pictures])
-        sources, sizes = zip(*((p.source, p.size) for p in pictures), strict=True)
-        return list(self._judgements(sources, images, sizes, self.detector.score(images)))
+        sources, looks = zip(*((p.source, p.look) for p in pictures), strict=True)
+        return list(self._judgements(sources, images, looks, self.detector.score(images)))
 
     def _judgements(
-        self, sources: Sequence, images: np.ndarray, sizes: Sequence, scores: Scores
+        self, sources: Sequence, images: np.ndarray, looks: Sequence[Look], scores: Scores
     ) -> Iterator[Judgement]:
         rule, scale = self.rule, scale_for(self.rule, self.record.unit)
         for i, source in enumerate(sources):
@@ -269,8 +271,9 @@ class Inspector:
                 source,
                 float(scores.image[i]),
                 scores.map[i],
-                sizes[i],
+                looks[i],
                 *(rule, scale, self.min_area),
                 images[i],
                 self.transform,
+                self.record.looks,
             )

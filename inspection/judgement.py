@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from common.calibration import Rule
+from common.looks import Look, Looks
 from datasets.transforms import Source, Transform
 from evaluation.heat import overlay
 from evaluation.scale import Scale, scale_for, verdict
@@ -18,19 +19,36 @@ class Judgement:
     source : the picture as it was given: a path, bytes, a file object or an array
     score : image score; the higher, the more anomalous
     map : anomaly map of the crop, float32 [H,W]; its unit may differ from that of the score
-    size : (width, height) of the original picture, upright
+    look : of the picture
+    looks : of the training pictures; None: unknown
     rule : from which score on something is defective
     """
 
     source: Source
     score: float
     map: np.ndarray
-    size: tuple[int, int]
+    look: Look
     rule: Rule = field(repr=False)
     scale: Scale = field(repr=False)
     min_area: int = field(repr=False)  # smaller regions are left out, pixels of the original
     image: np.ndarray = field(repr=False)  # input of the network, float32 [3,H,W]
     transform: Transform = field(repr=False)
+    looks: Looks | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the original picture, upright."""
+        return self.look.size
+
+    @cached_property
+    def unlike(self) -> dict[str, str]:
+        """In what the picture is unlike the training pictures (common.looks.Looks.unlike)."""
+        return {} if self.looks is None else self.looks.unlike(self.look)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the verdict may mean nothing: in what the picture is unlike the training pictures."""
+        return list(self.unlike.values())
 
     @property
     def threshold(self) -> float | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from common.calibration import MOST_SCORES, Calibration, Normal, NormalScores, Rule, spread
 from common.errors import UsageError, WorkError
+from common.looks import Looks
 from common.preprocessing import Preprocessing
 from models.detector import Detector, Scores
 from models.record import Record
@@ -81,6 +82,11 @@ class EnsembleRecord:
     def digests(self) -> tuple[str, ...]:
         """Of the arrays of each member."""
         return tuple(record.arrays_sha256 for record in self.members)
+
+    @property
+    def looks(self) -> Looks | None:
+        """Of the training pictures, which are the same for all members."""
+        return self.members[0].looks
 
     def scalings(self) -> list[Scaling]:
         return [_scaling(record) for record in self.members]

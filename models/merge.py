@@ -5,7 +5,9 @@ interest.
 """
 
 import dataclasses
+import functools
 import logging
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,6 +68,8 @@ def merge(paths: Sequence[str | Path], output: str | Path, category: str | None 
             head.merge(other)
     head.finish()
     known = {"pictures": head.n, "settings": head.settings, "unit": head.unit}
+    looks = [record.looks for record in records]
+    known["looks"] = None if None in looks else functools.reduce(operator.or_, looks)
     record = dataclasses.replace(records[0], **known, category=category, calibration=Calibration())
     checkpoint.save(output, fixed | head_arrays(head), record)
 

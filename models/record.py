@@ -14,6 +14,7 @@ import msgspec
 
 from common.calibration import Calibration
 from common.errors import shortened
+from common.looks import Looks
 from common.options import folder_name
 from common.preprocessing import Preprocessing
 from models.backbones import catalogue
@@ -161,6 +162,7 @@ class Record:
     pictures : number of training pictures
     unit : a usual patch score of a good picture; the lowest colours are near it
     roi : whether there is a region of interest (models.roi)
+    looks : of the training pictures; None: unknown, as in files of earlier programs
     arrays_sha256 : of the arrays in the same file (checkpoint.arrays_digest); empty before saving
     exported : for a distribution; None for a checkpoint
     """
@@ -175,6 +177,7 @@ class Record:
     unit: float = 1.0
     roi: bool = False
     calibration: Calibration = field(default_factory=Calibration)
+    looks: Looks | None = None
     arrays_sha256: str = ""
     exported: Exported | None = None
 
@@ -245,6 +248,7 @@ def decode(text: str) -> Record:
     if not isinstance(data, dict):
         raise RecordError("no record")
     try:
+        data.setdefault("looks", None)  # the only field that a file may lack
         name = data["method"]
         if not isinstance(name, str) or name not in METHODS:
             raise RecordError(f"method {str(name)[:80]!r}: expected {', '.join(METHODS)}")

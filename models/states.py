@@ -66,7 +66,10 @@ class State:
         self.data = data.tobytes()
 
     def head(self, detector: Detector) -> Head:
-        """The head, to go on with; UsageError if the detector is not the one that learned."""
+        """The head, to go on with; UsageError if the detector is not the one that learned.
+
+        The detector learns what the pictures looked like.
+        """
         if found := difference(self.record, detector.record):
             name, theirs, ours = found
             raise UsageError(f"{self.path}: was of {name} {theirs}, not {ours}; {REMEDY}", "resume")
@@ -77,4 +80,5 @@ class State:
         own = {k.removeprefix(HEAD): v for k, v in self.arrays.items() if k.startswith(HEAD)}
         with checkpoint.reading(self.path, STATE):
             head.restore(own, self.record.pictures)
+        detector.record = dataclasses.replace(detector.record, looks=self.record.looks)
         return head

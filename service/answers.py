@@ -56,6 +56,7 @@ def described(judgement: Judgement, name: str | None, wanted: Wanted) -> dict:
         "regions": [],
         "width": judgement.size[0],
         "height": judgement.size[1],
+        "warnings": judgement.warnings,
     }
     if judgement.verdict == "defective":
         found["regions"] = [asdict(region) for region in judgement.regions]

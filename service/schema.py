@@ -43,6 +43,11 @@ class Picture(BaseModel):
     regions: list[Region] = Field(description="of a defective picture, largest first")
     width: int = Field(description="of the picture, upright", examples=[1280])
     height: int = Field(examples=[1024])
+    warnings: list[str] = Field(
+        description="in what the picture is unlike the training pictures; its verdict may mean "
+        "nothing",
+        examples=[["contrast 0.0; training pictures have 31.2 to 44.0"]],
+    )
     map: str | None = MAP
     mask: str | None = MASK
 

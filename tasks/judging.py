@@ -19,7 +19,7 @@ from evaluation.scale import scale_for
 from inspection import Inspector, Judgement
 from tasks.chosen import Chosen
 from tasks.collecting import collecting
-from tasks.runs import log_phases, warn_of_crop
+from tasks.runs import log_phases, tell_crop
 from tasks.settings import Answers, Loading
 from tasks.verdicts import describe
 
@@ -41,7 +41,7 @@ def judge_all(
     """
     targets = source.targets_for(answers, inspector.path, inspector.record.digests)
     introduce(inspector, category)
-    warn_of_crop(inspector.record.preprocessing, source.paths[0], loading.max_pixels)
+    tell_crop(inspector.record.preprocessing, source.paths[0], loading.max_pixels)
     skipped = []
     with collecting(answers.stats, inspector) as stats:
         teller = Teller(inspector, answers, targets, stats)
@@ -51,6 +51,7 @@ def judge_all(
         for judgement in progress(judgements, len(source.paths), "judge", size=lambda _: 1):
             teller(judgement)
     log_phases()
+    teller.say_unlike(len(source.paths))
     source.say()
     if skipped:
         level = logging.WARNING if loading.skip_bad else logging.ERROR
@@ -104,6 +105,7 @@ class Teller:
     ):
         self.json, self.targets, self.category = answers.json, targets, inspector.record.category
         self.failed, self.sheet, self.stats = 0, None, stats
+        self.unlike: dict[str, list] = {}  # kind → number, first picture, text of the first
         if answers.save_picture:
             self.sheet = Sheet(scale_for(inspector.rule, inspector.record.unit), truth=False)
 
@@ -118,8 +120,19 @@ class Teller:
             except (WorkError, OSError) as error:
                 logger.error("%s", error)
                 self.failed += 1
+        for kind, text in judgement.unlike.items():
+            self.unlike.setdefault(kind, [0, judgement.source, text])[0] += 1
         self._collect(judgement)
         self._say(judgement, written)
+
+    def say_unlike(self, pictures: int) -> None:
+        """Warn once of each kind in which some of `pictures` are unlike the training pictures."""
+        for kind, (count, first, text) in self.unlike.items():
+            logger.warning(
+                "%d of %d pictures: the %s is unlike that of the training pictures, so the verdict "
+                "may mean nothing; the first: %s (%s)",
+                *(count, pictures, kind, printable(first), text),
+            )
 
     def _collect(self, judgement: Judgement) -> None:
         if self.stats is None:
@@ -156,6 +169,7 @@ class Teller:
             "threshold": judgement.threshold,
             "p_value": judgement.p_value,
             "normalised": judgement.normalised,
+            "warnings": judgement.warnings,
             "regions": [asdict(region) for region in judgement.regions],
             "category": self.category,
             **written,

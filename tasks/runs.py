@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.errors import UsageError
 from common.preprocessing import Preprocessing
 from common.timing import phase
 from datasets.loader import Loader
@@ -34,19 +35,33 @@ def unskipped():
         raise BadPictureError(f"{error} (--skip_bad skips it)", error.setting) from error
 
 
-def warn_of_crop(preprocessing: Preprocessing, path: Path, max_pixels: int) -> None:
-    """Warn if a large part of the pictures is outside the crop: defects there are not found."""
+def tell_crop(preprocessing: Preprocessing, path: Path, max_pixels: int) -> None:
+    """Say how much of the picture `path` is looked at; warn if a large part of it is not."""
     try:
         size = picture_size(path, max_pixels)
     except BadPictureError:
         return  # the loader reports it, or skips it
-    if (seen := preprocessing.seen(size)) < 0.7:
-        logger.warning(
-            "the crop covers only %.0f %% of a %d×%d picture; defects outside it are not found. "
-            "To use the whole picture, set --resize and --img_size to a HEIGHTxWIDTH with the "
-            "same aspect ratio",
-            *(100 * seen, *size),
-        )
+    share = 100 * preprocessing.seen(size)
+    if share >= 70:
+        rest = "" if share > 99.5 else "; defects outside the crop are not found"
+        logger.info("%.0f %% of a %d×%d picture is looked at%s", share, *size, rest)
+        return
+    logger.warning(
+        "only %.0f %% of a %d×%d picture is looked at; defects outside the crop are not found. "
+        "`train.py --whole` makes a model that looks at all of it",
+        share,
+        *size,
+    )
+
+
+def whole_of(preprocessing: Preprocessing, path: Path, max_pixels: int) -> Preprocessing:
+    """`preprocessing` without a crop of pictures like `path`; UsageError if that cannot be."""
+    try:
+        return preprocessing.whole(picture_size(path, max_pixels))
+    except BadPictureError as error:
+        raise UsageError(error, "whole") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}", "whole") from error
 
 
 def log_phases() -> dict[str, float]:

@@ -12,6 +12,7 @@ from common.calibration import Calibration
 from common.errors import UsageError, WorkError, printable
 from common.files import writable_folder
 from common.logs import log_file
+from common.looks import Looks
 from common.progress import progress
 from common.timing import phase
 from datasets.loader import Batch, Loader
@@ -58,6 +59,7 @@ class Extracted:
     samples, batches : the training pictures, and the test batches without their pixels
     pictures : of the test pictures that are drawn, uint8 [H,W,3]
     skipped : number of test pictures that could not be read
+    looks : of the training pictures
     fit, test : seconds for the training and for the test pictures
     """
 
@@ -67,6 +69,7 @@ class Extracted:
     batches: list[Batch]
     pictures: dict[Path, np.ndarray]
     skipped: int
+    looks: Looks
     fit: float
     test: float
 
@@ -148,7 +151,7 @@ class Repetition:
         skipped, end = len(test.skipped), time.perf_counter()
         if skipped or train.skipped:
             logger.warning("%d pictures were skipped", skipped + len(train.skipped))
-        known = learn, judge, samples, batches, pictures, skipped
+        known = learn, judge, samples, batches, pictures, skipped, train.looks
         return Extracted(*known, between - start, end - between)
 
     def _detector(self, seed: int) -> Detector:
@@ -165,6 +168,7 @@ class Repetition:
             for maps in (extracted.learn, extracted.judge)
         )
         what, samples = f"fit {self.name}, seed {seed}", extracted.samples
+        detector.record = replace(detector.record, looks=extracted.looks)
         try:
             detector.learn(progress(learned, len(samples), what, size=lambda maps: len(maps[0])))
         except UsageError as error:

@@ -109,10 +109,12 @@ class Training:
     exclude : file with the names of training pictures to leave out
     seeds : of random channels, to repeat training and validation with; empty: no repetition
     roi : picture of the region of interest
+    whole : whether `preprocessing` is to be changed so that nothing is cropped
     """
 
     data: Data
     preprocessing: Preprocessing
+    whole: bool
     model: Model
     engine: Engine
     loading: Loading
@@ -185,6 +187,7 @@ def training_from(options: argparse.Namespace) -> Training:
     return Training(
         data,
         preprocessing_from(options),
+        options.whole,
         model,
         engine_from(options),
         loading_from(options),

@@ -30,7 +30,7 @@ from tasks.audit import draw, forget, write_audit
 from tasks.calibration import held_out_samples
 from tasks.categories import each_category
 from tasks.folds import check_folds, require_folds
-from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
+from tasks.runs import loader_for, log_phases, tell_crop, unskipped, whole_of
 from tasks.settings import Training
 from tasks.states import Resumable
 from tasks.update_settings import Updating
@@ -77,10 +77,13 @@ def prepare(training: Training, name: str) -> Prepared:
         require_test(category, where)
         check_masks(category.test, training.loading.skip_bad, training.loading.max_pixels)
     path = writable_folder(training.save_path / name) / "best.pdparams"
-    warn_of_crop(training.preprocessing, category.train[0].path, training.loading.max_pixels)
+    preprocessing, first = training.preprocessing, category.train[0].path
+    if training.whole:
+        preprocessing = whole_of(preprocessing, first, training.loading.max_pixels)
+    tell_crop(preprocessing, first, training.loading.max_pixels)
     planned = plan(
         **vars(training.model),
-        preprocessing=training.preprocessing,
+        preprocessing=preprocessing,
         category=name,
         batch_size=training.loading.batch_size,
         pictures=len(category.train),

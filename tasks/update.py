@@ -35,7 +35,7 @@ from models.record import DEFAULT_CATEGORY, Record
 from tasks.audit import forget as forget_audit
 from tasks.calibration import held_out_samples
 from tasks.categories import each_category
-from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
+from tasks.runs import loader_for, log_phases, tell_crop, unskipped
 from tasks.training import calibrate, log_settings, report_calibration
 from tasks.update_settings import Updating
 from tasks.validation import validate
@@ -110,7 +110,7 @@ def _pictures(updating: Updating, record: Record, name: str) -> Category:
     if updating.validation:
         require_test(category, updating.data.where(name))
         check_masks(category.test, loading.skip_bad, loading.max_pixels)
-    warn_of_crop(record.preprocessing, category.train[0].path, loading.max_pixels)
+    tell_crop(record.preprocessing, category.train[0].path, loading.max_pixels)
     normal = record.calibration.normal
     names = pictures_digest(category.train)
     if normal and (normal.source, normal.pictures_sha256) == (LEFT_OUT, names):

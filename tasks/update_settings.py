@@ -24,7 +24,7 @@ from tasks.verdicts import Wanted, wanted_from
 # Options of train.py that --update takes from the model.
 OF_MODEL = {
     *("method", "backbone", "depth", "pretrained_backbone", "layers", "dims", "reduction", "seed"),
-    *("patch_size", "resize", "img_size", "roi"),
+    *("patch_size", "resize", "img_size", "whole", "roi"),
     *(setting.name for row in METHODS.values() for setting in fields(row.settings)),
 }
 OF_TRAINING = {"folds", "seeds", "save_every", "resume"}

@@ -23,7 +23,7 @@ from models.options import find_models
 from models.record import Record
 from tasks.categories import each_category
 from tasks.results import Results, write_report
-from tasks.runs import loader_for, log_phases, unskipped, warn_of_crop
+from tasks.runs import loader_for, log_phases, tell_crop, unskipped
 from tasks.settings import Validation
 from tasks.sheets import chosen_pictures, draw_sheets, keeper
 
@@ -60,7 +60,7 @@ def _validate_files(validation: Validation, name: str, files: list[ModelFile]) -
     require_test(category, validation.data.where(name))
     loading = validation.loading
     check_masks(category.test, loading.skip_bad, loading.max_pixels)
-    warn_of_crop(record.preprocessing, category.test[0].path, loading.max_pixels)
+    tell_crop(record.preprocessing, category.test[0].path, loading.max_pixels)
 
     model = files[0].identity
     return validate(validation, open_detector, record, category, path, model=model)

@@ -52,6 +52,7 @@ def watch(inspector: Inspector, watching: Watching, answers: Answers, category: 
         logger.info("watching %s; end with Ctrl-C or SIGTERM", watching.folder)
         watcher = Watcher(inspector, Arrivals(watching.folder, watching.present), teller)
         watcher.run(stop, watching.interval)
+    teller.say_unlike(watcher.judged)
     logger.info("ended: %d pictures judged, %d unreadable", watcher.judged, watcher.unreadable)
     return 1 if teller.failed else 0
 

@@ -110,7 +110,7 @@ def test_a_model_that_is_replaced_after_its_record_was_read_is_validated(
     arrays, record = checkpoint.load(model)
     replaced = replace(record, preprocessing=Preprocessing(32, (32, 32)), pictures=2)
     monkeypatch.setattr(
-        "tasks.validation.warn_of_crop", lambda *_: checkpoint.save(model, arrays, replaced)
+        "tasks.validation.tell_crop", lambda *_: checkpoint.save(model, arrays, replaced)
     )
     result = call(
         *("val", "--data_path", demo, "--category", "flange", "--model_path", model),
