@@ -32,6 +32,7 @@ FINE = {  # what is absurd elsewhere, and right here
     "calibration.best_f1.pixel": NUMBERS,
     "calibration.best_f1.usual": NUMBERS,
     "calibration.best_f1.source": ["x"],
+    "looks": [None, MISSING],
     "exported": [None],
     "exported.graphs": [[]],
     "exported.probe_embedding": [[1, 2, 3]],
