@@ -79,13 +79,22 @@ def draw_histogram(
     groups = [("good", GOOD, scores[~defective]), ("defective", DEFECTIVE, scores[defective])]
     for name, color, group in groups:
         if len(group):
-            axes.hist(group, edges, color=color, alpha=0.65, label=f"{name} ({len(group)})")
+            text = f"{len(group)}{_wrong(name, group, threshold)}"
+            axes.hist(group, edges, color=color, alpha=0.65, label=f"{name} ({text})")
     if threshold is not None:
         text = f"threshold {threshold:.4g}"
         axes.axvline(threshold, color=INK, linewidth=1.2, linestyle="--", label=text)
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)
     save_figure(figure, path)
+
+
+def _wrong(name: str, scores: np.ndarray, threshold: float | None) -> str:
+    """How many of a group of pictures get a wrong verdict, for the legend."""
+    if threshold is None:
+        return ""
+    called = int(np.count_nonzero(scores >= threshold))
+    return f", {called} false alarms" if name == "good" else f", {len(scores) - called} missed"
 
 
 def bins(scores: np.ndarray, threshold: float | None) -> np.ndarray:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from common.errors import printable
 from evaluation import canvas
+from evaluation.confusion import remark
 from evaluation.figure import DEFECTIVE, GOOD, INK
 from evaluation.heat import TEXT, color_bar, explanation, overlay
 from evaluation.scale import Scale, verdict
@@ -37,14 +38,16 @@ class Sheet:
         score: float,
         anomaly_map: np.ndarray,
         mask: np.ndarray | None = None,
+        defective: bool | None = None,
     ) -> None:
-        """`picture` uint8 [H,W,3]; `anomaly_map` float32 [H,W]; `mask` bool [H,W] or None."""
+        """`picture` uint8 [H,W,3]; `anomaly_map` float32 [H,W]; `mask` bool [H,W] or None;
+        `defective`: the truth, None where it is unknown."""
         panels = self._panels(picture, anomaly_map, self.scale.region(score, anomaly_map))
         if self.truth and mask is not None:
             title = "ground truth" if mask.any() else "ground truth: none"
             panels[title] = _black_and_white(mask, panel_size(picture))
         sheet = self._in_a_row(panels)
-        self._write_headline(sheet, name, score)
+        self._write_headline(sheet, name, score, defective)
         canvas.save_image(sheet, path)
 
     def _panels(
@@ -81,13 +84,17 @@ class Sheet:
             x += column + GAP
         return sheet
 
-    def _write_headline(self, sheet: Image.Image, name: str, score: float) -> None:
+    def _write_headline(
+        self, sheet: Image.Image, name: str, score: float, defective: bool | None
+    ) -> None:
         """The name, shortened so that score, threshold and verdict have room."""
         threshold, judged, color = self.scale.threshold, "", INK
         facts = f"score {score:.4g}, no threshold"
         if threshold is not None:
             facts = f"score {score:.4g}, threshold {threshold:.4g}: "
             judged = verdict(score, threshold)
+            if wrong := remark(defective, score >= threshold):
+                judged += f", {wrong}"
             color = DEFECTIVE if score >= threshold else GOOD
         room = sheet.width - 2 * MARGIN - canvas.text_width(facts + judged, HEADLINE) - 24
         name = canvas.fitted(printable(name), HEADLINE, room)

@@ -12,6 +12,7 @@ from common import __version__
 from common.calibration import Normal, Rule, ranks
 from common.files import whole_file
 from common.timing import phase
+from evaluation.confusion import Confusion
 from evaluation.figures import Figures
 from evaluation.promise import Promise
 from evaluation.roc import write_roc
@@ -36,6 +37,7 @@ def write_figures(
     defective = sum(picture.defective for picture in tested)
     counts = {"good": len(tested) - defective, "defective": defective}
     promise = Promise.of(promised or rule, tested)
+    confusion = Confusion.of(rule.threshold, tested)
     record = {
         "category": category,
         **figures.record(),
@@ -43,6 +45,7 @@ def write_figures(
         "promise": promise and promise.record(),
         "threshold_from": rule.origin,
         "threshold": rule.threshold,
+        "confusion": confusion and confusion.record(),
         "normal": _normal(rule.normal),
         **more,
         "version": __version__,

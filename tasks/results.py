@@ -8,6 +8,7 @@ from common.calibration import Rule
 from common.errors import printable
 from common.timing import phase
 from evaluation import report
+from evaluation.confusion import Confusion
 from evaluation.figures import Figures, measure
 from evaluation.html import write_html
 from evaluation.promise import Promise, effect
@@ -79,6 +80,8 @@ class Results:
         lines = [describe(rule)]
         if rule.threshold is not None:
             lines.append(f"  {effect(rule.threshold, self.tested)}")
+            known = Confusion.of(rule.threshold, self.tested)
+            lines += [f"  {printable(line)}" for line in known.lines()]
         if best is not None and rule.origin != "f1":
             lines.append(f"threshold {best.image:.6g}, of best F1 on these pictures")
             lines.append(f"  {effect(best.image, self.tested)}")

@@ -57,4 +57,5 @@ def draw_sheets(
         targets = zip(drawn, target_names(names, ".png"), strict=True)
         for one, target in progress(targets, len(drawn), "draw", size=lambda _: 1):
             name = f"{one.kind}/{one.path.name}"
-            sheet.save(folder / target, name, pictures[one.path], one.score, one.map, one.mask)
+            seen = pictures[one.path], one.score, one.map, one.mask
+            sheet.save(folder / target, name, *seen, one.defective)

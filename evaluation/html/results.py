@@ -75,6 +75,15 @@ class Seconds:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """At the kept threshold; of an earlier program there is none."""
+
+    precision: Share | None
+    recall: Share | None
+    f1: Share | None
+
+
+@dataclass(frozen=True)
 class Metrics:
     """metrics.json."""
 
@@ -91,6 +100,7 @@ class Metrics:
     seconds: Seconds
     created: str
     version: str | None = None
+    confusion: Confusion | None = None
 
     def __post_init__(self):
         if (self.threshold is None) != (self.threshold_from is None):

@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from common.errors import printable
-from evaluation.html.results import Learned, Metrics, Normal, Promise, Results
+from evaluation.html.results import Confusion, Learned, Metrics, Normal, Promise, Results
 
 FIRST, MOST = 10, 200  # training pictures in the audit: the first, and those beyond the rest
 ORIGINS = {"fpr": "false-alarm rate", "f1": "best F1", "given": "option", None: None}
@@ -75,7 +75,7 @@ def promise(metrics: Metrics) -> str:
     made = metrics.promise
     basis = f"<p>{escaped(_basis(metrics.normal))}</p>"
     if made is None:
-        return basis
+        return basis + _confusion(metrics.confusion)
     text = (
         f"<p>At most {percent(made.fpr)} of good pictures like the training pictures should be "
         f"called defective: those with a score from {made.threshold:.4g} on.</p>{basis}"
@@ -86,7 +86,17 @@ def promise(metrics: Metrics) -> str:
         ("defective pictures found", made.found, made.defective, made.recall_interval),
     ]
     head = ("On the test pictures", "number", "rate", "95 % interval")
-    return text + _table(head, [_observed(*row) for row in rows], "words")
+    rows = [_observed(*row) for row in rows]
+    return text + _table(head, rows, "words") + _confusion(metrics.confusion)
+
+
+def _confusion(found: Confusion | None) -> str:
+    """Precision, recall and F1 at the threshold that the model keeps."""
+    if found is None or found.recall is None:
+        return ""
+    values = {"precision": found.precision, "recall": found.recall, "F1": found.f1}
+    shown = ", ".join(f"{name} {_text(value)}" for name, value in values.items())
+    return f"<p>At the threshold of the validation: {shown}.</p>"
 
 
 def _basis(normal: Normal | None) -> str:
