@@ -128,6 +128,10 @@ def validate(
     if loader.skipped:
         logger.warning("%d pictures were skipped", len(loader.skipped))
     results.say(folder, category.name)
+    if pictures:
+        logger.info("sheets: %s", folder / "pictures")
+    if validation.drawing.html:
+        logger.info("report: %s", folder / "report.html")
     return results.figures
 
 

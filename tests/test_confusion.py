@@ -94,3 +94,9 @@ def test_a_validation_says_it_everywhere(trained):
     assert f"recall {confusion['recall']:.4f}" in said and "found by kind: " in said
     report = (folder / "report.html").read_text()
     assert f"recall {confusion['recall']:.4f}" in report
+
+
+def test_a_validation_says_where_its_sheets_and_its_report_are(trained):
+    log = (trained / "logs/flange.log").read_text()
+    for what, name in (("sheets", "pictures"), ("report", "report.html")):
+        assert f" INFO {what}: {trained / 'flange' / name}\n" in log
