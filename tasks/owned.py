@@ -1,12 +1,15 @@
 """Folders of results name the model that they are of, so that those of another are not lost."""
 
 import json
+import logging
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
 from common.errors import UsageError, printable
 from common.files import whole_file, writable_folder
+
+logger = logging.getLogger(__name__)
 
 MARK = ".model.json"  # the file that names the model
 
@@ -37,6 +40,20 @@ def owned_folder(
     with whole_file(candidate / MARK) as temporary:
         temporary.write_text(json.dumps(mark) + "\n", encoding="utf-8")
     return candidate
+
+
+def warn_of_results(folder: Path, model: Path | str) -> None:
+    """Warn if the results of a validation in `folder` are of another model than `model`."""
+    try:
+        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        other = found["model"]["path"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return  # none, or none that can be read
+    if isinstance(other, str) and Path(other).resolve() != Path(model).resolve():
+        logger.warning(
+            "%s: its results, of the model %s, are replaced; another --save_path keeps them",
+            *(folder, printable(other)),
+        )
 
 
 def owner(folder: Path) -> dict | None:

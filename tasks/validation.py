@@ -22,6 +22,7 @@ from models.loading import check_record_memory, load_detector
 from models.options import find_models
 from models.record import Record
 from tasks.categories import each_category
+from tasks.owned import warn_of_results
 from tasks.results import Results, write_report
 from tasks.runs import loader_for, log_phases, tell_crop, unskipped
 from tasks.settings import Validation
@@ -106,6 +107,7 @@ def validate(
     model = checkpoint.identity(model_path) if in_file and model is None else model
     validation.wanted.require(record.calibration, model_path)
     folder = writable_folder(validation.save_path / category.name)
+    warn_of_results(folder, model_path)
     loader = loader_for(category.test, record.preprocessing, validation.loading, masks=True)
     chosen = chosen_pictures(category.test, validation.drawing)
     pictures, keep = keeper(loader.transform, chosen)

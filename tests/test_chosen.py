@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from models import checkpoint
+from tasks.owned import warn_of_results
 from tests.conftest import NO_GRAPH, call, fails
 
 
@@ -117,3 +118,12 @@ def test_a_model_that_is_trained_again_or_moved_keeps_its_folder(model, other, p
     assert predict(mine, *options).code == 0
     shutil.move(mine, place / "moved.pdparams")
     assert predict(place / "moved.pdparams", *options).code == 0
+
+
+def test_a_validation_warns_before_it_replaces_results_of_another_model(trained, other, caplog):
+    warn_of_results(trained / "flange", trained / "flange/best.pdparams")
+    warn_of_results(other.parent, other)
+    assert not caplog.messages
+    warn_of_results(trained / "flange", other)
+    assert "are replaced; another --save_path keeps them" in caplog.text
+    assert str(trained / "flange/best.pdparams") in caplog.text
