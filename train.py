@@ -15,6 +15,7 @@ from tasks.options import (
     add_state_options,
     add_update_options,
 )
+from tasks.processes import require_one
 from tasks.settings import training_from
 from tasks.update_settings import updating_from
 
@@ -51,6 +52,9 @@ def parse_options():
 def main() -> int:
     options, named = parse_options()
     start_logging()
+    for name in ("update", "seeds", "folds", "resume", "save_every"):
+        if getattr(options, name):
+            require_one(name, "this option")
     if options.update is not None:
         updating = updating_from(options, named)
         from tasks.update import update

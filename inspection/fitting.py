@@ -107,14 +107,16 @@ def learn(
     kept: KeptMaps | None = None,
     head: Head | None = None,
     after: Callable[[list[Sample]], None] | None = None,
+    join: Callable[[Head], Head] | None = None,
 ) -> list[Sample]:
     """Fit `detector` on the pictures of `loader`, which decodes them at the same time; returns them
     in the order of learning. Stage maps are added to `kept`.
 
     head : to learn on with (Detector.fit)
     after : called after each batch with the pictures learned so far
+    join : adds what other processes learned (Detector.fit)
     """
-    if not len(loader) and head is None:
+    if not len(loader) and head is None and join is None:
         raise UsageError("there are no training pictures")
     # What is known of pictures learned before; nothing, though there were some, in an old model.
     before = detector.record.looks if head is not None else None
@@ -132,5 +134,5 @@ def learn(
             if after is not None:
                 after(samples)
 
-    detector.fit(images(), kept, head)
+    detector.fit(images(), kept, head, join)
     return samples

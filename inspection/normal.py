@@ -58,6 +58,15 @@ class NormalPictures:
             self.samples.append(sample)
             self.image.append(score)
 
+    def join(self, other: "NormalPictures") -> None:
+        """Add the pictures of `other` behind these."""
+        start = len(self.samples)
+        self.unusual += [(score, start + index, pixels) for score, index, pixels in other.unusual]
+        self.unusual = sorted(self.unusual, key=lambda one: one[:2])[-SHOWN:]
+        self.samples += other.samples
+        for name in ("image", "peak", "usual"):
+            getattr(self, name).extend(getattr(other, name))
+
     def normal(self) -> Normal | None:
         """What the model keeps; None, with a warning, if there are too few pictures."""
         if len(self.image) < 2:
@@ -98,28 +107,35 @@ def pictures_digest(samples: list[Sample]) -> str:
 
 
 def left_out(
-    detector: Detector, kept: KeptMaps, samples: list[Sample], rest: Loader, first: int = 0
+    detector: Detector,
+    kept: KeptMaps,
+    samples: list[Sample],
+    rest: Loader,
+    first: int = 0,
+    part: tuple[int, int] | None = None,
 ) -> NormalPictures:
     """The training pictures `samples`, each as if it had been left out of training.
 
     `kept` has the stage maps of the first ones; `rest` reads the others again. `first`: number of
-    pictures that the detector learned from before these.
+    pictures that the detector learned from before these. `part`: where `samples` begin in a longer
+    list, and its length, if other processes score the rest of it.
     """
+    begin, total = part or (0, len(samples))
     found, few = NormalPictures(LEFT_OUT), getattr(detector.head, "few_maps", None)
     batches, what = (
         _stage_maps(detector, kept, samples, rest),
         f"leave out, {detector.record.category}",
     )
     batches = progress(batches, len(samples), what, size=lambda item: len(item[0]))
-    if few is None or few >= len(samples):
+    if few is None or few >= total:
         for chosen, maps in batches:
             found.add(chosen, detector.left_out(maps, first + len(found.samples)))
         return found
-    wanted = set(spread(len(samples), few))
+    wanted = set(spread(total, few))
     for chosen, maps in batches:
         start = len(found.samples)
         for row in range(len(chosen)):
-            if start + row in wanted:
+            if begin + start + row in wanted:
                 found.add_maps(detector.left_out(_one(maps, row), first + start + row).map)
         scores = detector.left_out_image(maps, first + start)
         found.add_images(chosen, scores, lambda row, maps=maps: _one(maps, row))

@@ -72,11 +72,13 @@ class Detector:
         batches: Iterable[np.ndarray],
         kept: KeptMaps | None = None,
         head: Head | None = None,
+        join: Callable[[Head], Head] | None = None,
     ) -> None:
         """Learn from normal pictures, float32 [B,3,H,W] per batch, in one pass.
 
         Their stage maps are added to `kept`. `head`: to learn on with, from `blank` or `reopened`;
-        without it, what was learned before is forgotten, once this succeeds. UsageError if there
+        without it, what was learned before is forgotten, once this succeeds. `join`: adds what
+        other processes learned, before the head is finished. UsageError if there
         are too few pictures, WorkError if their features cannot be used.
         """
 
@@ -88,14 +90,22 @@ class Detector:
                         kept.add(maps)
                 yield maps
 
-        self.learn(stage_maps(), head)
+        self.learn(stage_maps(), head, join)
 
-    def learn(self, batches: Iterable[list[np.ndarray]], head: Head | None = None) -> None:
+    def learn(
+        self,
+        batches: Iterable[list[np.ndarray]],
+        head: Head | None = None,
+        join: Callable[[Head], Head] | None = None,
+    ) -> None:
         """As `fit`, from batches of stage maps."""
         head = head or self.blank()
         for maps in batches:
             with phase("statistics"):
                 head.update(self._masked(maps))
+        if join is not None:
+            with phase("merging"):
+                head = join(head)
         if head.n == 0:
             raise UsageError("there are no training pictures")
         self._end(head)

@@ -10,6 +10,7 @@ from evaluation.figures import Figures
 from evaluation.report import closing_lines
 from evaluation.summary import Summary, read
 from evaluation.table import mean
+from tasks.processes import processes
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ def each_category(
         try:
             figures = work(name)
         except (UsageError, WorkError, OSError) as error:
+            if processes().count > 1:
+                raise  # the other processes would wait for this one
             logger.error("%s: %s", name, shortened(message(error)))
             failed.append(name)
             continue

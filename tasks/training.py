@@ -3,6 +3,7 @@
 import logging
 import platform
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,8 +31,10 @@ from tasks.audit import draw, forget, write_audit
 from tasks.calibration import held_out_samples
 from tasks.categories import each_category
 from tasks.folds import check_folds, require_folds
+from tasks.processes import processes
 from tasks.runs import loader_for, log_phases, tell_crop, unskipped, whole_of
 from tasks.settings import Training
+from tasks.shares import join, left_out_together, own_share
 from tasks.states import Resumable
 from tasks.update_settings import Updating
 from tasks.validation import validate
@@ -44,11 +47,12 @@ def train_all(training: Training) -> int:
     """Train all categories; returns the exit code."""
 
     def work(name: str) -> Figures | None:
-        with log_file(training.log_dir, name):
+        with log_file(training.log_dir, name) if processes().first else nullcontext():
             return train(training, name)
 
     compare = training.validation is not None and training.validation.compare
-    return each_category(training.data.names, work, training.save_path, compare)
+    with processes().joined():
+        return each_category(training.data.names, work, training.save_path, compare)
 
 
 @dataclass(frozen=True)
@@ -97,19 +101,24 @@ def train(training: Training, name: str) -> Figures | None:
     """Fit and save the model of category `name`; returns its figures if it is validated."""
     prepared, calibrating = prepare(training, name), training.calibrating
     category, path, planned = prepared.category, prepared.path, prepared.planned
+    train = category.train
+    if processes().count > 1:
+        train = own_share(category)
     if calibrating.folds is not None:
         require_folds(calibrating.folds, len(category.train), training.data.where(name))
     start = time.perf_counter()
     known = training.engine.precision, planned.method
-    resumable = Resumable(path.parent, training.saving, category.train, *known)
+    resumable = Resumable(path.parent, training.saving, train, *known)
     loader = loader_for(resumable.rest, planned.preprocessing, training.loading)
     with unskipped(), KeptMaps(path.parent) as kept:
         # A second pass over the maps needs those of the first pictures.
         keep = calibrating.wanted and calibrating.folder is None and not resumable.before
         with loader:
             detector, samples = _fit(training, prepared, loader, kept if keep else None, resumable)
-        if calibrating.wanted:
+        if calibrating.wanted and (processes().first or calibrating.folder is None):
             found = calibrate(training, detector, samples, kept)
+        if not processes().first:
+            return None
         with phase("saving"):
             checkpoint.save(path, detector.arrays(), detector.record)
         forget(path.parent)
@@ -172,7 +181,9 @@ def _fit(
         resumable.after(detector, head, samples)
 
     try:
-        return detector, resumable.before + learn(detector, loader, kept, head, after)
+        return detector, resumable.before + learn(
+            detector, loader, kept, head, after, join(detector)
+        )
     except UsageError as error:
         raise UsageError(f"{training.data.where(prepared.planned.category)}: {error}") from error
 
@@ -191,7 +202,10 @@ def calibrate(
         again = replace(loading, skip_bad=False)
         rest = loader_for(samples[kept.pictures :], preprocessing, again)
         first = detector.record.pictures - len(samples)
-        found = left_out(detector, kept, samples, rest, first)
+        if processes().count > 1:
+            found = left_out_together(detector, kept, samples, rest)
+        else:
+            found = left_out(detector, kept, samples, rest, first)
     else:
         several = run.data is not None and len(run.data.names) > 1
         others = held_out_samples(folder, category, several)
