@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from common.errors import UsageError
+from common.errors import UsageError, WorkError
 from models.heads import Head
 
 logger = logging.getLogger(__name__)
@@ -118,15 +118,13 @@ class Processes:
     def _send(self, key: str, data: bytes) -> None:
         count = -(-len(data) // CHUNK)
         for i in range(count):
-            with self._lock:
-                self._store.set(f"{key}/{i}", data[i * CHUNK : (i + 1) * CHUNK])
+            self._call("set", f"{key}/{i}", data[i * CHUNK : (i + 1) * CHUNK])
         self._add(f"{key}/sent", count + 1)
 
     def _receive(self, key: str) -> bytes:
         parts = []
         for i in range(self._wait(f"{key}/sent") - 1):
-            with self._lock:
-                parts.append(bytes(self._store.get(f"{key}/{i}")))
+            parts.append(bytes(self._call("get", f"{key}/{i}")))
         return b"".join(parts)
 
     def _wait(self, key: str) -> int:
@@ -135,8 +133,15 @@ class Processes:
         return found
 
     def _add(self, key: str, number: int) -> int:
+        return self._call("add", key, number)
+
+    def _call(self, method: str, *arguments):
         with self._lock:
-            return self._store.add(key, number)
+            try:
+                return getattr(self._store, method)(*arguments)
+            except Exception as error:  # Paddle raises RuntimeError, ValueError or its own
+                logger.debug("store: %s", error)
+                raise WorkError("rank 0 has ended, or cannot be reached") from error
 
     def _watch(self) -> None:
         """Give signs of life, and end the process where another gives none."""
@@ -149,10 +154,9 @@ class Processes:
                     beats = self._add(f"beat/{rank}", 0)
                     if beats != seen[rank][0] or self._add(f"ended/{rank}", 0):
                         seen[rank] = beats, time.monotonic()
-            except Exception as error:  # Paddle raises RuntimeError, ValueError or its own
+            except WorkError as error:
                 if not self._ended.is_set():
-                    logger.debug("store: %s", error)
-                    _end("rank 0 has ended, or cannot be reached")
+                    _end(str(error))
                 return
             for rank, (_, last) in seen.items():
                 if time.monotonic() - last > SILENCE:
