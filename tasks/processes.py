@@ -60,13 +60,17 @@ class Processes:
         from paddle.base import core
 
         self._store = core.create_or_get_global_tcp_store()
-        threading.Thread(target=self._watch, daemon=True, name="signs of life").start()
+        watcher = threading.Thread(target=self._watch, daemon=True, name="signs of life")
+        watcher.start()
         if not self.first:
             for name in ("__main__", "common", "datasets", "evaluation", "inspection", "tasks"):
                 logging.getLogger(name).setLevel(logging.WARNING)
             logging.getLogger("models").setLevel(logging.WARNING)
-        yield
-        self._ended.set()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            watcher.join(BEAT)  # the process aborts if a thread is in the store at its end
         self._add(f"ended/{self.rank}", 1)
         if self.first:  # it has the store
             for rank in range(1, self.count):
