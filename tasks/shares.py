@@ -1,11 +1,15 @@
 """What each of several processes does with its share of the training pictures."""
 
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from common.calibration import LEFT_OUT
+from common.looks import Looks
 from datasets.loader import Loader
 from datasets.samples import Category, Sample
 from inspection.normal import NormalPictures, left_out, pictures_digest
@@ -26,6 +30,13 @@ def join(detector: Detector) -> Callable[[Head], Head] | None:
     if processes().count == 1:
         return None
     return lambda head: processes().merged(head, detector.blank)
+
+
+def looks_together(looks: Looks | None) -> Looks | None:
+    """Of the training pictures of all processes; `looks`: of those of this one."""
+    parts = processes().gathered(msgspec.json.encode(looks))
+    known = [msgspec.json.decode(part, type=Looks | None) for part in parts]
+    return reduce(or_, filter(None, known)) if any(known) else None
 
 
 def left_out_together(

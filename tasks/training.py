@@ -34,7 +34,7 @@ from tasks.folds import check_folds, require_folds
 from tasks.processes import processes
 from tasks.runs import loader_for, log_phases, tell_crop, unskipped, whole_of
 from tasks.settings import Training
-from tasks.shares import join, left_out_together, own_share
+from tasks.shares import join, left_out_together, looks_together, own_share
 from tasks.states import Resumable
 from tasks.update_settings import Updating
 from tasks.validation import validate
@@ -115,6 +115,9 @@ def train(training: Training, name: str) -> Figures | None:
         keep = calibrating.wanted and calibrating.folder is None and not resumable.before
         with loader:
             detector, samples = _fit(training, prepared, loader, kept if keep else None, resumable)
+        if processes().count > 1:
+            looks = looks_together(detector.record.looks)
+            detector.record = replace(detector.record, looks=looks)
         if calibrating.wanted and (processes().first or calibrating.folder is None):
             found = calibrate(training, detector, samples, kept)
         if not processes().first:

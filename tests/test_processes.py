@@ -53,6 +53,7 @@ def test_several_processes_give_the_model_of_one(demo, tmp_path, method, count):
         assert difference <= 1e-5 * max(1, np.abs(array).max()), name
     first, second = (checkpoint.load_record(path) for path in paths)
     assert second.pictures == first.pictures == 8
+    assert second.looks == first.looks is not None
     normals = [record.calibration.normal for record in (first, second)]
     assert normals[0].pictures_sha256 == normals[1].pictures_sha256
     tables = [np.loadtxt(p.parent / "training.csv", str, delimiter=",")[1:] for p in paths]

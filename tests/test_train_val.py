@@ -171,7 +171,7 @@ def test_a_crop_that_sees_little_is_mentioned(tmp_path):
     for i in range(2):
         Image.new("RGB", (400, 100), (i, 9, 9)).save(normal / f"{i}.png")
     result = train(tmp_path / "out", "--normal_dir", normal)
-    assert "the crop covers only 25 % of a 400×100 picture" in result.err
+    assert "only 25 % of a 400×100 picture is looked at" in result.err
 
 
 @pytest.mark.process
