@@ -70,7 +70,7 @@ def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
     wanted = f"a whole number from {minimum}" + ("" if maximum is None else f" to {maximum}")
 
     def convert(text: str) -> int:
-        number = int(text) if re.fullmatch(r"-?\d+", text) else None
+        number = int(text) if re.fullmatch(r"-?[0-9]+", text) else None
         if number is None or number < minimum or (maximum is not None and number > maximum):
             raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}")
         return number

@@ -6,6 +6,7 @@ error than the documented one.
 
 import argparse
 import gc
+import importlib
 import json
 import os
 import sys
@@ -32,10 +33,13 @@ def parse_options():
 
 
 def main() -> int:
-    from tests.corpus import given, readers, tables, watch
+    from tests.corpus import given, tables, watch
+    from tests.corpus.rows import SCRIPTS
 
     options = parse_options()
-    assert readers  # imported before children are made, which then start at once
+    # Imported before children are made, which then start at once.
+    for module in ("tests.conftest", "tests.corpus.readers", *SCRIPTS):
+        importlib.import_module(module)
     rows = tables.rows(options.family)
     rows = [row for row in rows if (options.row or "") in row.title]
     rows = [row for row in rows if not (options.quick and row.slow)]

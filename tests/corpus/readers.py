@@ -9,7 +9,7 @@ from common.preprocessing import Preprocessing
 from datasets import exclusion
 from datasets.samples import Sample, check_masks
 from datasets.transforms import Transform, picture_size
-from models import checkpoint, loading, states
+from models import checkpoint, deployed, loading, open_export, states
 from models.backbones import weights
 from models.heads import HEAD
 from models.record import Record, decode
@@ -40,6 +40,13 @@ def read_distribution(path: Path) -> None:
     with checkpoint.reading(path, kind):
         loading.load_head(arrays, record)
         loading.load_roi(arrays, record)
+
+
+def read_exported(folder: Path) -> None:
+    """An exported folder as far as it is read before Paddle is started."""
+    with open_export.OpenExport(open_export.ExportedFiles.within(folder)) as opened:
+        opened.distribution.arrays(lambda record: loading.head_bytes(record))
+        deployed._verified(opened)
 
 
 def read_state(path: Path) -> None:
@@ -94,6 +101,7 @@ READERS: dict[str, Callable] = {
     "checkpoint": read_checkpoint,
     "distribution": read_distribution,
     "state": read_state,
+    "exported": read_exported,
     "record": read_record,
     "weights": read_weights,
     "harmless weights": read_harmless,

@@ -2,7 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.corpus import masks, model_files, pickles, pictures, records, text_files, weight_files
+from tests.corpus import (
+    graphs,
+    masks,
+    model_files,
+    options,
+    pickles,
+    pictures,
+    records,
+    text_files,
+    weight_files,
+)
 from tests.corpus.rows import Row
 
 FAMILIES: dict[str, Callable[[], Iterator[Row]]] = {
@@ -15,6 +25,8 @@ FAMILIES: dict[str, Callable[[], Iterator[Row]]] = {
     "weights": weight_files.rows,
     "pickles": pickles.rows,
     "text files": text_files.rows,
+    "graphs": graphs.rows,
+    "options": options.rows,
 }
 
 
