@@ -31,6 +31,7 @@ class Arrivals:
         self.folder, self._present = folder, present
         self._taken: dict[Path, Stamp] = {}
         self._waiting: dict[Path, Stamp] = {}
+        self._unread: dict[Path, Stamp] = {}
         self._lost = False
 
     def take(self) -> list[Path]:
@@ -44,21 +45,24 @@ class Arrivals:
         for path, stamp in there.items():
             if self._taken.get(path) == stamp:
                 continue
-            if self._waiting.get(path) == stamp or now - stamp[0] > SETTLED * 1e9:
+            settled = now - stamp[0] > SETTLED * 1e9
+            if settled or self._waiting.get(path) == stamp != self._unread.get(path):
                 ready.append((stamp, path))
             else:
                 waiting[path] = stamp
         kept = {path: stamp for path, stamp in self._taken.items() if path in there}
         self._taken = kept | {path: stamp for stamp, path in ready}
         self._waiting = waiting
+        self._unread = {path: stamp for path, stamp in self._unread.items() if path in waiting}
         return [path for _, path in sorted(ready)]
 
     def postpone(self, path: Path) -> bool:
-        """Let `path`, which could not be read, arrive again; False if nobody writes it any more."""
+        """Let `path`, which could not be read, arrive again when it has changed or settled; False
+        if it has settled already: nobody writes it any more."""
         stamp = self._taken.get(path)
         if stamp is None or time.time_ns() - stamp[0] > SETTLED * 1e9:
             return False
-        del self._taken[path]
+        self._unread[path] = self._taken.pop(path)
         return True
 
     def _there(self) -> dict[Path, Stamp] | None:

@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import UsageError, WorkError
-from models.heads import Head
+
+if TYPE_CHECKING:  # NumPy is not for `--help`
+    import numpy as np
+
+    from models.heads import Head
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ class Processes:
                     "pictures and options"
                 )
 
-    def merged(self, head: Head, blank) -> Head:
+    def merged(self, head: "Head", blank) -> "Head":
         """A head that has learned what those of all processes have, in the order of their ranks.
 
         They are merged in a tree; `blank()` makes an empty head.
@@ -186,31 +188,34 @@ def require_one(setting: str | None, what: str) -> None:
         )
 
 
-def packed(arrays: dict[str, np.ndarray]) -> bytes:
+def packed(arrays: "dict[str, np.ndarray]") -> bytes:
+    import numpy as np
     from safetensors.numpy import save
 
     return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
-def unpacked(data: bytes) -> dict[str, np.ndarray]:
+def unpacked(data: bytes) -> "dict[str, np.ndarray]":
     from safetensors.numpy import load
 
     return load(data)
 
 
-def _sum(head: Head, other: Head) -> Head:
+def _sum(head: "Head", other: "Head") -> "Head":
     if head.n == 0:
         return other
     head.merge(other)
     return head
 
 
-def _state(head: Head) -> dict[str, np.ndarray]:
+def _state(head: "Head") -> "dict[str, np.ndarray]":
     """Some heads have no arrays before the first picture."""
+    import numpy as np
+
     return {"n": np.array([head.n])} | (head.state() if head.n else {})
 
 
-def _restored(head: Head, data: bytes) -> Head:
+def _restored(head: "Head", data: bytes) -> "Head":
     arrays = unpacked(data)
     if n := int(arrays.pop("n")[0]):
         head.restore(arrays, n)

@@ -45,6 +45,7 @@ def watch(inspector: Inspector, watching: Watching, answers: Answers, category: 
     answers = replace(answers, json=True, save_picture=answers.save_path is not None)
     targets = _targets(watching.folder, answers, inspector)
     introduce(inspector, category)
+    logging.getLogger("datasets.loader").setLevel(logging.ERROR)  # the lines have the errors
     stop = threading.Event()
     with answering(lambda number: stop.set()), collecting(answers.stats, inspector) as stats:
         inspector.load()

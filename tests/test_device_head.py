@@ -158,9 +158,9 @@ def test_a_loaded_detector_scores_on_the_device_of_its_engine(model, gpu):
 
 
 def test_an_exported_detector_scores_on_the_device_of_its_engine(exported, gpu, monkeypatch):
-    opened = deployed._open
+    opened = deployed._predictor
     on_cpu = Engine("cpu")
-    monkeypatch.setattr(deployed, "_open", lambda files, engine, size: opened(files, on_cpu, size))
+    monkeypatch.setattr(deployed, "_predictor", lambda export, engine: opened(export, on_cpu))
     files = ExportedFiles.within(exported)
     deployed.open_exported(files, Engine("cpu"))
     assert gpu == []

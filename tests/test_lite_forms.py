@@ -143,8 +143,8 @@ def test_int8_runs_every_convolution_and_gives_nearly_the_same_scores(
     done = script("infer", "--model_dir", tmp_path / "int8", "-i", data / "test", *options)
     lines = [line for line in done.stdout.splitlines() if ",exec,cpu,convolution," in line]
     sources = {re.search(r"src[:_]([a-z]+\d+)", line)[1] for line in lines}
-    # 36 convolutions, of the probe picture and of these.
-    assert len(lines) == 72 and sources <= {"u8", "s8"}
+    # 36 convolutions; what the graph prints in its first run, of the probe picture, is hidden.
+    assert len(lines) == 36 and sources <= {"u8", "s8"}
     assert sum(bool(re.search(r",g\d+mb6", line)) for line in lines) == 12  # depthwise
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     scores, maps = off(found, predicted)

@@ -24,6 +24,7 @@ def replaced_by_a_library(keep: bool) -> bool:
     libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
     caught = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: caught.append(number))
+    masked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def library():
         if keep:
@@ -39,6 +40,7 @@ def replaced_by_a_library(keep: bool) -> bool:
         signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # not in a thread of a library
         return not caught
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
         signal.signal(signal.SIGTERM, before)
 
 
