@@ -10,6 +10,7 @@ import pytest
 from tests.corpus import tables, watch
 from tests.corpus.rows import Row
 from tests.corpus.watch import Outcome
+from tests.fuzz.targets import TARGETS, checked
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,3 +71,12 @@ def test_the_watch_notices(monkeypatch, does, problem):
 def test_a_peak_above_the_limit_is_wrong():
     assert Outcome(0, "", 1.0, 2**31).problem(row("test")) is None
     assert "took 3072 MiB" in Outcome(0, "", 1.0, 3 * 2**30).problem(row("test"))
+
+
+@pytest.mark.parametrize("name", [name for name in TARGETS if not name.endswith("-parts")])
+def test_targets_of_the_fuzzer_read_what_they_begin_with(name, tmp_path):
+    for make in TARGETS[name].seeds:
+        make(tmp_path / "seed")
+        content = (tmp_path / "seed").read_bytes()
+        TARGETS[name].read(content, tmp_path / "input")
+        checked(TARGETS[name], content[: len(content) // 2], tmp_path / "input")

@@ -72,4 +72,4 @@ def rows() -> Iterator[Row]:
         error = "not a PNG"
         yield Row("masks", name, "mask beside its picture", beside(lambda c=content: c), error)
     large = written(lambda: bombs.png(9000, 9000, bytes(27001 * 9000), 8, 2))
-    yield Row("masks", "PNG of 81 megapixels in colour", "mask", large)
+    yield Row("masks", "PNG of 81 megapixels in colour", "mask", large, slow=True)

@@ -82,6 +82,7 @@ OTHERS = {
         "--quantize": (["nowhere"], "."),
     },
 }
+SLOW = {("--device", f"gpu:{HUGE}"), ("--pretrained_backbone", "nowhere.pth")}  # start Paddle
 # Each script as it would work, were it not for the option.
 BASES: dict[str, Callable[[Path], list]] = {
     "train": lambda folder: [
@@ -113,7 +114,9 @@ def refused() -> Iterator[Row]:
 
                 shown = value if len(value) < 20 else f"{value[:8]}… of {len(value)}"
                 name = f"{option} {shown!r}"
-                yield Row("options", name, script, make, f"(?s)^(?=.*({error})).{{1,600}}$", 2)
+                found = f"(?s)^(?=.*({error})).{{1,600}}$"
+                slow = (option, value) in SLOW
+                yield Row("options", name, script, make, found, 2, slow=slow)
 
 
 LONG = {  # options that name what is opened: the system says what is wrong
@@ -132,7 +135,9 @@ def long_names() -> Iterator[Row]:
             def make(folder: Path, s=script, o=option) -> list:
                 return [*BASES[s](folder), f"{o}={'x' * 300}"]
 
-            yield Row("options", f"{option} of 300 letters", script, make, "name too long")
+            slow = option == "--pretrained_backbone"
+            name = f"{option} of 300 letters"
+            yield Row("options", name, script, make, "name too long", slow=slow)
 
 
 def unwritable(kind: str) -> Callable[[Path], Path]:

@@ -18,7 +18,7 @@ class Row:
     error : a pattern that the documented error contains; None: the input works
     code : of the documented error: 1 (WorkError), 2 (UsageError)
     either : whether the input may work as well
-    slow : whether the row starts Paddle
+    slow : whether the row starts Paddle, or takes a second; `--quick` leaves it out
     unprivileged : whether it has to run as a user whom permissions bind
     """
 
