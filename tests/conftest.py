@@ -138,6 +138,17 @@ def exported(trained, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def other_export(demo, tmp_path_factory) -> Path:
+    """The distribution of a model with other channels."""
+    folder = tmp_path_factory.mktemp("other")
+    train = ("train", "--data_path", demo, "--category", "flange", "--save_path", folder)
+    assert call(*train, "--log_dir", folder, *SMALL, "--seed", 3).code == 0
+    export = ("export_model", "--model_path", folder / "flange", "--save_dir", folder)
+    assert call(*export).code == 0
+    return folder / "distribution"
+
+
 @pytest.fixture(scope="module")
 def model(trained) -> Path:
     """The checkpoint in `trained`."""

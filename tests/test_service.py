@@ -1,7 +1,6 @@
 """serve.py as a process: what it answers, and what it refuses."""
 
 import base64
-import http.client
 import io
 import json
 import re
@@ -9,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import time
-from email.message import Message
 
 import numpy as np
 import pytest
@@ -20,6 +18,7 @@ from common.score_log import read
 from inspection import Inspector
 from models.engine import Engine
 from tests.conftest import rows
+from tests.service_calls import ask, form, inspect, refused
 from tests.test_readme_code import shown
 
 pytestmark = pytest.mark.process
@@ -48,43 +47,6 @@ def worst(demo, inspector):
     """The picture with the highest score; the small model calls few pictures defective."""
     contents = [path.read_bytes() for path in (demo / "flange/test").rglob("*.png")]
     return max(inspector.inspect(contents), key=lambda found: found.score).source
-
-
-def ask(service, path, body=None, kind="image/png", token=TOKEN, **headers):
-    """The status, the content and the headers of an answer."""
-    headers = {"Content-Type": kind, **headers}
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
-    connection = http.client.HTTPConnection(*service.address, timeout=20)
-    try:
-        connection.request("GET" if body is None else "POST", path, body, headers)
-        found = connection.getresponse()
-        return found.status, found.read(), found.headers
-    finally:
-        connection.close()
-
-
-def inspect(service, body, query="", **settings) -> dict:
-    status, content, _ = ask(service, f"/v1/flange/inspect{query}", body, **settings)
-    assert status == 200, content
-    return json.loads(content)
-
-
-def refused(service, status, body, words, path="/v1/flange/inspect", **settings) -> Message:
-    found, content, headers = ask(service, path, body, **settings)
-    text = json.loads(content)["error"]
-    assert (found, words in text) == (status, True), (found, text)
-    return headers
-
-
-def form(*pictures: tuple[str, bytes]) -> tuple[bytes, str]:
-    """A body of multipart/form-data and its Content-Type."""
-    body = b"".join(
-        b'--XX\r\nContent-Disposition: form-data; name="p"; filename="%s"\r\n'
-        b"Content-Type: image/png\r\n\r\n%s\r\n" % (name.encode(), content)
-        for name, content in pictures
-    )
-    return body + b"--XX--\r\n", "multipart/form-data; boundary=XX"
 
 
 def test_scores_are_those_of_the_scripts(service, exported, trained, demo):
