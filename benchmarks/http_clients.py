@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.options import whole
+
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "a-token-for-tests-and-benchmarks"
 TOLERANCE = 1e-4  # relative
@@ -87,6 +89,23 @@ class Picture:
 
     content: bytes
     score: float
+
+
+def add_load_options(parser) -> None:
+    """The model that the service has, the pictures to send, and how many clients send them."""
+    parser.add_argument("--model_dir", type=Path, required=True, help="folder of one model")
+    parser.add_argument(
+        "--pictures", type=Path, required=True, help="folder of pictures, with its subfolders"
+    )
+    parser.add_argument("--clients", type=whole(1), default=16, help="simultaneous clients")
+
+
+def scored(inspector, folder: Path) -> list[Picture]:
+    """The pictures in `folder` and its subfolders, with the scores of `inspector`."""
+    from datasets.samples import pictures_in
+
+    contents = [path.read_bytes() for path in pictures_in(folder, recursive=True)]
+    return [Picture(one.source, one.score) for one in inspector.inspect(contents)]
 
 
 @dataclass

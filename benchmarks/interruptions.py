@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.http_clients import Found, Picture, Service, load, post
+from benchmarks.http_clients import Found, Picture, Service, add_load_options, load, post, scored
 from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, whole
@@ -67,13 +67,9 @@ def reloaded(setting: Setting, log: Path, times: int) -> tuple[Found, list[int]]
 
 def parse_options():
     parser = Parser("Stop and reload a service under load; count lost and wrong answers.")
-    parser.add_argument("--model_dir", type=Path, required=True, help="folder of one model")
-    parser.add_argument(
-        "--pictures", type=Path, required=True, help="folder of pictures, with its subfolders"
-    )
+    add_load_options(parser)
     parser.add_argument("--stops", type=whole(0), default=10, help="number of stops (SIGTERM)")
     parser.add_argument("--reloads", type=whole(0), default=10, help="number of reloads")
-    parser.add_argument("--clients", type=whole(1), default=16, help="simultaneous clients")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of the moments of the stops")
     return parser.parse_args()
 
@@ -81,13 +77,10 @@ def parse_options():
 def main() -> int:
     options = parse_options()
     start_logging()
-    from datasets.samples import pictures_in
     from inspection import Inspector
 
     inspector = Inspector.open(options.model_dir)
-    contents = [path.read_bytes() for path in pictures_in(options.pictures, recursive=True)]
-    judged = inspector.inspect(contents)
-    pictures = [Picture(one.source, one.score) for one in judged]
+    pictures = scored(inspector, options.pictures)
     category = inspector.record.category
     setting = Setting(options.model_dir, category, pictures, options.clients)
     chance = random.Random(options.seed)

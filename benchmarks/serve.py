@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.http_clients import Found, Picture, Service, load
+from benchmarks.http_clients import Found, Service, add_load_options, load, scored
 from common.errors import run
 from common.logs import start_logging
 from common.options import Parser, whole
@@ -24,12 +24,8 @@ logger = logging.getLogger(__name__)
 
 def parse_options():
     parser = Parser("Measure the service under load, against Inspector called directly in batches.")
-    parser.add_argument("--model_dir", type=Path, required=True, help="folder of one model")
-    parser.add_argument(
-        "--pictures", type=Path, required=True, help="folder of pictures, with its subfolders"
-    )
+    add_load_options(parser)
     parser.add_argument("--requests", type=whole(1000), default=20000, help="requests at full load")
-    parser.add_argument("--clients", type=whole(1), default=16, help="simultaneous clients")
     parser.add_argument(
         "--half", type=whole(100), default=1000, help="requests at half of the full load"
     )
@@ -39,16 +35,11 @@ def parse_options():
 def main() -> int:
     options = parse_options()
     start_logging()
-    from datasets.samples import pictures_in
     from inspection import Inspector
 
-    paths = pictures_in(options.pictures, recursive=True)
-    contents = [path.read_bytes() for path in paths]
     inspector = Inspector.open(options.model_dir).load()
-    pictures = [
-        Picture(content, judgement.score)
-        for content, judgement in zip(contents, inspector.inspect(contents), strict=True)
-    ]
+    pictures = scored(inspector, options.pictures)
+    contents = [picture.content for picture in pictures]
     category = inspector.record.category
     found, direct, memory = Found(), [], []
 

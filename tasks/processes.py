@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import UsageError, WorkError
+from common.logs import OURS
 
 if TYPE_CHECKING:  # NumPy is not for `--help`
     import numpy as np
@@ -65,9 +66,8 @@ class Processes:
         watcher = threading.Thread(target=self._watch, daemon=True, name="signs of life")
         watcher.start()
         if not self.first:
-            for name in ("__main__", "common", "datasets", "evaluation", "inspection", "tasks"):
+            for name in OURS:
                 logging.getLogger(name).setLevel(logging.WARNING)
-            logging.getLogger("models").setLevel(logging.WARNING)
         try:
             yield
         finally:

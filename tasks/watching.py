@@ -12,6 +12,7 @@ from common.signals import answering
 from common.timing import phase
 from datasets.arrivals import Arrivals
 from datasets.samples import require_folder
+from evaluation.figure import target_names
 from inspection import Inspector
 from tasks.collecting import collecting
 from tasks.judging import Teller, introduce, print_json
@@ -31,7 +32,8 @@ class Mirrored:
 
     def __getitem__(self, path: Path) -> Path:
         relative = path.relative_to(self.root)
-        return self.folder / relative.with_name(relative.name + self.suffix)
+        (name,) = target_names([relative.with_name(relative.name + self.suffix)], self.suffix)
+        return self.folder / name
 
 
 def watch(inspector: Inspector, watching: Watching, answers: Answers, category: str | None) -> int:
