@@ -14,20 +14,11 @@ from common.errors import UsageError, WorkError
 from models import checkpoint
 from models.loading import load_detector
 from models.methods import PaDiMSettings
-from models.record import FeatureRecord, Record, RecordError, Weights, decode, encode
+from models.record import Record, RecordError, decode, encode
+from tests.corpus import samples
 
 ROOT = Path(__file__).resolve().parent.parent
-FEATURES = FeatureRecord(
-    backbone="resnet18",
-    layers=("layer1", "layer2"),
-    variant=None,
-    weights=Weights("a.pth", "0" * 64, "a test"),
-    reduction="random",
-    dims=7,
-    seed=7,
-    patch_size=1,
-    stages=((3, (56, 56)), (4, (28, 28))),
-)
+FEATURES = replace(samples.FEATURES, stages=((3, (56, 56)), (4, (28, 28))))
 RECORD = Record("padim", PaDiMSettings(epsilon=0.01, gaussians="joint"), FEATURES, pictures=3)
 ARRAYS = {"mean": np.arange(6, dtype=np.float32).reshape(2, 3), "channels": np.array([1, 5])}
 

@@ -13,7 +13,8 @@ from models import checkpoint, loading
 from models.memory import require_memory
 from models.methods import METHODS, PaDiMSettings
 from tests.conftest import SMALL, call, fails
-from tests.model_files import contents, predict, write
+from tests.corpus.samples import contents, rewritten
+from tests.model_files import predict
 from tests.test_checkpoint import FEATURES, RECORD
 
 
@@ -62,7 +63,7 @@ def test_arrays_that_cannot_be_are_refused(what, model, demo, tmp_path):
     arrays, record = contents(model)
     arrays = {key: array.copy() for key, array in arrays.items()}
     broken_backbones()[what](arrays)
-    path = write(tmp_path / "model.pdparams", arrays, record)
+    path = rewritten(tmp_path / "model.pdparams", arrays, record)
     fails(predict(path, demo, tmp_path), 1, path, "damaged")
     exported = call("export_model", "--model_path", path, "--save_dir", tmp_path / "out")
     fails(exported, 1, path, "damaged")
@@ -72,7 +73,7 @@ def test_arrays_that_cannot_be_are_refused(what, model, demo, tmp_path):
 def test_one_changed_number_is_noticed(model, demo, tmp_path):
     arrays, record = contents(model)
     arrays["head.mean0"] = arrays["head.mean0"] + np.float32(1e-6)
-    path = write(tmp_path / "model.pdparams", arrays, record, digest=False)
+    path = rewritten(tmp_path / "model.pdparams", arrays, record, digest=False)
     fails(predict(path, demo, tmp_path), 1, path, "changed after they were written")
 
 
@@ -135,7 +136,7 @@ def test_an_absurd_distribution_is_one_line(deployed, demo, tmp_path):
         {"features": {**record["features"], "stages": [[20, [16, 16]]]}},
         {"pictures": 0},
     ):
-        write(path, arrays, {**record, **change})
+        rewritten(path, arrays, {**record, **change})
         fails(call("infer", "-i", picture, "--model_dir", folder), 1, path)
 
 

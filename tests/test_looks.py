@@ -16,7 +16,7 @@ from inspection import Inspector, fit
 from models import checkpoint
 from models.engine import Engine
 from tests.conftest import NO_GRAPH, SMALL, call, fails
-from tests.model_files import contents, write
+from tests.corpus.samples import contents, rewritten
 
 KNOWN = Looks.of(Look((300, 300), 40.0, 120.0)) | Looks.of(Look((300, 330), 50.0, 140.0))
 
@@ -106,7 +106,7 @@ def test_good_test_pictures_are_not_warned_of(model, demo):
 def test_models_of_earlier_programs_are_read(model, demo, tmp_path):
     arrays, record = contents(model)
     assert record.pop("looks")["width"] == [96, 96]
-    old = write(tmp_path / "old.pdparams", arrays, record)
+    old = rewritten(tmp_path / "old.pdparams", arrays, record)
     assert checkpoint.load_record(old).looks is None
     white = np.full((96, 96), 255, np.uint8)
     (judgement,) = Inspector.open(old, Engine(device="cpu")).inspect([white])
@@ -117,7 +117,7 @@ def test_models_of_earlier_programs_are_read(model, demo, tmp_path):
 def test_looks_that_make_no_sense_are_refused(model, tmp_path, demo, looks):
     arrays, record = contents(model)
     record["looks"] = {**record["looks"], **looks} if isinstance(looks, dict) else looks
-    bad = write(tmp_path / "bad.pdparams", arrays, record)
+    bad = rewritten(tmp_path / "bad.pdparams", arrays, record)
     options = ("--model_path", bad, "--picture_path", demo / "flange/test/good")
     fails(call("predict", *options), 1, "bad.pdparams", "damaged")
 

@@ -1,6 +1,5 @@
 """Exported graphs that are damaged, swapped, or of another model."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from common.files import sha256
 from tests.corpus import given, samples
 from tests.corpus.rows import Row
+from tests.corpus.special import occupy
 
 FILES = ("model.json", "model.pdiparams", "distribution")
 
@@ -59,16 +59,9 @@ def swapped(first: str, second: str) -> Callable[[Path], None]:
 
 def special(name: str, kind: str) -> Callable[[Path], None]:
     def change(place: Path) -> None:
-        path = place / name
-        path.unlink()
-        if kind == "a folder":
-            path.mkdir()
-        elif kind == "a pipe":
-            os.mkfifo(path)
-        elif kind == "a dangling link":
-            path.symlink_to("nowhere")
-        elif kind == "a device":
-            path.symlink_to("/dev/zero")
+        (place / name).unlink()
+        if kind != "no file":
+            occupy(place / name, kind)
 
     return change
 

@@ -13,6 +13,7 @@ from PIL import Image
 from tests.corpus import bombs
 from tests.corpus.bombs import chunk, photo, saved
 from tests.corpus.rows import Row, written
+from tests.corpus.special import occupy
 
 KINDS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 DECODERS = ("pillow", "vips")
@@ -248,41 +249,32 @@ def sparse_file(kind: str):
 def special(kind: str):
     def make(folder: Path) -> Path:
         path = folder / "x.png"
-        if kind == "folder":
-            path.mkdir()
-        elif kind == "pipe":
-            os.mkfifo(path)
-        elif kind == "socket":
+        if kind == "a socket":
             before = Path.cwd()
             os.chdir(folder)  # a socket's path has to be short
             with socket.socket(socket.AF_UNIX) as listening:
                 listening.bind("x.png")
             os.chdir(before)
-        elif kind == "dangling link":
-            path.symlink_to("nowhere.png")
-        elif kind == "link to itself":
-            path.symlink_to("x.png")
-        elif kind == "link to a device":
-            path.symlink_to("/dev/zero")
-        else:
+        elif kind == "a file without permission":
             path.write_bytes(saved("PNG"))
             path.chmod(0)
+        else:
+            occupy(path, kind)
         return path
 
     return make
 
 
 def paths() -> Iterator[Row]:
-    for kind in ("folder", "pipe", "socket", "link to a device"):
-        yield from every(f"a {kind} named x.png", special(kind), "not a regular file")
+    for kind in ("a folder", "a pipe", "a socket", "a device"):
+        yield from every(f"{kind} named x.png", special(kind), "not a regular file")
     for kind, error in {
-        "dangling link": "No such file",
-        "link to itself": "symbolic links",
+        "a dangling link": "No such file",
+        "a link to itself": "symbolic links",
     }.items():
-        yield from every(f"a {kind}", special(kind), error)
-    yield from every(
-        "a file without permission", special("secret"), "Permission denied", unprivileged=True
-    )
+        yield from every(kind, special(kind), error)
+    secret = "a file without permission"
+    yield from every(secret, special(secret), "Permission denied", unprivileged=True)
     for name, error in {
         "x" * 300: "name too long",
         "a\0b": "null",

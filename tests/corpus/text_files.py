@@ -1,13 +1,13 @@
 """Files of scores and lists of pictures to leave out."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.corpus import samples
 from tests.corpus.records import ABSURD, MISSING
 from tests.corpus.rows import Row, written
+from tests.corpus.special import occupy
 
 
 def line_changed(number: int, change: Callable[[dict], None]) -> Callable[[Path], Path]:
@@ -104,16 +104,11 @@ def scores() -> Iterator[Row]:
 
 def special(kind: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        path = folder / "x"
-        if kind == "a folder":
-            path.mkdir()
-        elif kind == "a pipe":
-            os.mkfifo(path)
-        elif kind == "a device":
-            path.symlink_to("/dev/zero")
-        elif kind == "a link to itself":
-            path.symlink_to("x")
-        return folder / ("x" * 300) if kind == "a long name" else path
+        if kind == "a long name":
+            return folder / ("x" * 300)
+        if kind != "no file":
+            occupy(folder / "x", kind)
+        return folder / "x"
 
     return make
 
