@@ -9,7 +9,6 @@ from datasets.options import add_data_options
 from evaluation.options import add_compare, add_picture_options
 from models.options import add_engine_options
 from tasks.options import add_model_path
-from tasks.processes import require_one
 from tasks.settings import validation_from
 from tasks.verdicts import add_verdict_options
 
@@ -45,7 +44,6 @@ def main() -> int:
     options = parse_options()
     start_logging()
     validation = validation_from(options)
-    require_one(None, "validation")
     from tasks.validation import validate_all
 
     return validate_all(validation)

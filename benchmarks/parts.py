@@ -1,7 +1,8 @@
 """Measures each part of a run by itself: `python -m benchmarks.parts`.
 
 Medians of several runs after a warm-up, in milliseconds per picture unless stated otherwise;
-compared parts run alternately. Pictures are 224 × 224; first the default backbone, then ResNet-18.
+compared parts run alternately. The floor of the distance is to read the arrays of the head once.
+Pictures are 224 × 224; first the default backbone, then ResNet-18.
 """
 
 import statistics
@@ -19,11 +20,13 @@ from models.anomaly_map import AnomalyMap
 from models.device import cpu_threads
 from models.engine import Engine
 from models.factory import build_detector
+from models.parallel import each, pieces
 from models.predictor import AT_ONCE
 from models.static_graph import save_graph
 
 SIDE = 224
 BATCHES = (1, 8, 32)
+BLOCK = 2**18  # numbers that a thread reads at once
 
 
 def median_ms(works: dict[str, Callable], pictures: int, runs: int = 7) -> dict[str, float]:
@@ -93,17 +96,21 @@ def scoring(detector) -> None:
     start = time.perf_counter()
     head.finish()
     print(f"inversion, once: {(time.perf_counter() - start) * 1000:.0f} ms")
-    print(f"arrays: {sum(array.nbytes for array in head.arrays().values()) / 1e6:.1f} MB")
+    arrays = [array.ravel() for array in head.arrays().values() if array.dtype == np.float32]
+    blocks = [array[part] for array in arrays for part in pieces(len(array), BLOCK)]
+    print(f"arrays: {sum(array.nbytes for array in arrays) / 1e6:.1f} MB")
     to_map = AnomalyMap(stages[0][1], (SIDE, SIDE))
     for batch in BATCHES:
         part = [stage[:batch] for stage in maps]
         patches = head.score(part)[1]
         works = {
             "distance": lambda part=part: head.score(part),
+            "floor": lambda: each(lambda block: block @ block, blocks),
             "map": lambda patches=patches: to_map(patches),
         }
         taken = median_ms(works, batch, runs=15)
-        print(f"scoring, batch {batch}: distance {taken['distance']:.2f}, map {taken['map']:.2f}")
+        times = ", ".join(f"{name} {ms:.2f}" for name, ms in taken.items())
+        print(f"scoring, batch {batch}: {times}")
 
 
 def metrics() -> None:

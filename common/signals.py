@@ -53,7 +53,7 @@ def watch() -> bool:
 @contextmanager
 def at_end(action: Callable[[str], None]) -> Iterator[None]:
     """During the block, a signal calls `action` (with `terminated` or `interrupted`) in another
-    thread before it ends the process."""
+    thread before it ends the process; `end` does, with `ended`."""
     key = object()
     with held():
         _actions[key] = action
@@ -119,6 +119,14 @@ def kept_handlers() -> Iterator[None]:
                 libc.sigaction(int(number), action, None)
 
 
+def end() -> None:
+    """End the process as a signal does, but with exit code 1; from any thread but the main one.
+
+    The error has been logged.
+    """
+    _finish(1, signal.SIGTERM, "ended", None)
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
@@ -137,6 +145,10 @@ def _wait(numbers: set[signal.Signals], messages: int | None) -> None:
 
 def _end(number: int, messages: int | None) -> None:
     code, text = ENDINGS[number]
+    _finish(code, number, text, messages)
+
+
+def _finish(code: int, number: int, text: str, messages: int | None) -> None:
     _ending.set()
     _safe.acquire(timeout=HELD_SECONDS)  # for good
     _thread.interrupt_main(number)

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from common.calibration import HELD_OUT, LEFT_OUT, Normal, NormalScores, spread
-from common.errors import WorkError
 from common.progress import progress
 from datasets.loader import Loader
 from datasets.samples import Sample
@@ -165,14 +164,9 @@ def _one(maps: list[np.ndarray], row: int) -> list[np.ndarray]:
 
 
 def held_out(detector: Detector, loader: Loader) -> NormalPictures:
-    """Good pictures that the detector has not learned from."""
+    """Good pictures that the detector has not learned from; maybe those of one process."""
     found, what = NormalPictures(HELD_OUT), f"calibrate {detector.record.category}"
     with loader:
         for batch in progress(loader, len(loader), what, size=lambda batch: len(batch.samples)):
             found.add(batch.samples, detector.score(batch.images))
-    if len(found.samples) < 2:
-        raise WorkError(
-            f"only {len(found.samples)} of the {len(loader)} pictures in --calibration_dir can be "
-            "read; calibration needs at least 2, better 100"
-        )
     return found

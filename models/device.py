@@ -22,13 +22,14 @@ def parse_device(text: str) -> str:
 
 
 def choose_device(text: str) -> str:
-    """`auto` → `gpu:0` if Paddle finds a GPU, else `cpu`. UsageError if a GPU does not exist."""
+    """`auto` → `cpu` if Paddle finds no GPU, else as `gpu`: the first, or the one that Paddle's
+    launcher gives to this process. UsageError if a GPU does not exist."""
     import paddle
 
     count = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
     if text == "cpu" or (text == "auto" and count == 0):
         return "cpu"
-    number = int(text.partition(":")[2] or 0)
+    number = int(text.partition(":")[2] or _launched("FLAGS_selected_gpus", 0))
     if number >= count:
         built = "" if paddle.is_compiled_with_cuda() else " (this build of Paddle has no CUDA)"
         raise UsageError(f"device {text}: Paddle finds {count} GPUs{built}; use the CPU")
@@ -36,8 +37,17 @@ def choose_device(text: str) -> str:
 
 
 def cpu_threads() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of processors that this process may use; processes that Paddle's launcher started
+    together share them."""
+    known = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return max(1, count // max(1, _launched("PADDLE_LOCAL_SIZE", 1)))
+
+
+def _launched(name: str, default: int) -> int:
+    """A number that Paddle's launcher sets in the environment."""
+    text = os.environ.get(name, "")
+    return int(text) if re.fullmatch("[0-9]{1,4}", text) else default
 
 
 def total_memory() -> int | None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common.errors import UsageError
+from common.errors import UsageError, WorkError
 from datasets.samples import Sample, pictures_in, require_folder
 
 
@@ -21,3 +21,12 @@ def held_out_samples(folder: Path, category: str, several: bool) -> list[Sample]
             "calibration_dir",
         )
     return [Sample(path) for path in found]
+
+
+def require_readable(read: int, samples: list[Sample]) -> None:
+    """WorkError if too few of the `samples` could be read."""
+    if read < 2:
+        raise WorkError(
+            f"only {read} of the {len(samples)} pictures in --calibration_dir can be read; "
+            "calibration needs at least 2, better 100"
+        )

@@ -9,27 +9,20 @@ started the process, nothing of Paddle is imported.
 import functools
 import logging
 import os
-import signal
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from common.errors import UsageError, WorkError
+from common.errors import UsageError
 from common.logs import OURS
+from tasks.store import Life, Store
 
 if TYPE_CHECKING:  # NumPy is not for `--help`
     import numpy as np
 
     from models.heads import Head
 
-logger = logging.getLogger(__name__)
-
 T = TypeVar("T")
-CHUNK = 8_000_000  # bytes of one value: Paddle 3 refuses 30 MB, and reading costs 40 ms per value
-BEAT, SILENCE = 2.0, 40.0  # seconds between two signs of life, and without one
-POLL = 0.01  # seconds
 
 
 class Processes:
@@ -37,8 +30,7 @@ class Processes:
 
     def __init__(self, rank: int, count: int):
         self.rank, self.count = rank, count
-        self._step, self._store, self._lock = 0, None, threading.Lock()
-        self._ended = threading.Event()
+        self._step, self._store = 0, None
 
     @property
     def first(self) -> bool:
@@ -57,34 +49,35 @@ class Processes:
         if self.count == 1:
             yield
             return
-        from models import runtime
-
-        runtime.prepare()
-        from paddle.base import core
-
-        self._store = core.create_or_get_global_tcp_store()
-        watcher = threading.Thread(target=self._watch, daemon=True, name="signs of life")
-        watcher.start()
+        self._store = Store()
         if not self.first:
             for name in OURS:
                 logging.getLogger(name).setLevel(logging.WARNING)
-        try:
+        with Life(self._store, self.rank, self.count):
             yield
-        finally:
-            self._ended.set()
-            watcher.join(BEAT)  # the process aborts if a thread is in the store at its end
-        self._add(f"ended/{self.rank}", 1)
-        if self.first:  # it has the store
-            for rank in range(1, self.count):
-                self._wait(f"ended/{rank}")
 
     def gathered(self, data: bytes) -> list[bytes]:
         """What each process gives, in the order of their ranks."""
+        if self.count == 1:
+            return [data]
         step = self._next()
-        self._send(f"{step}/{self.rank}", data)
+        self._store.send(f"{step}/{self.rank}", data)
         return [
-            data if rank == self.rank else self._receive(f"{step}/{rank}")
+            data if rank == self.rank else self._store.receive(f"{step}/{rank}")
             for rank in range(self.count)
+        ]
+
+    def collected(self, data: bytes) -> list[bytes]:
+        """As `gathered` for rank 0; nothing for the others."""
+        if self.count == 1:
+            return [data]
+        step = self._next()
+        if not self.first:
+            self._store.send(f"{step}/{self.rank}", data)
+            return []
+        return [
+            data,
+            *(self._store.receive(f"{step}/{i}", last=True) for i in range(1, self.count)),
         ]
 
     def require_same(self, digest: str, what: str) -> None:
@@ -93,8 +86,8 @@ class Processes:
         for rank, one in enumerate(found):
             if one != found[0]:
                 raise UsageError(
-                    f"rank {rank} has other {what} than rank 0; all processes need the same "
-                    "pictures and options"
+                    f"rank {rank} has other {what} than rank 0; all processes need the same files "
+                    "and options"
                 )
 
     def merged(self, head: "Head", blank) -> "Head":
@@ -105,69 +98,22 @@ class Processes:
         step, distance = self._next(), 1
         while distance < self.count:
             if self.rank % (2 * distance):
-                self._send(f"{step}/{self.rank}", packed(_state(head)))
+                self._store.send(f"{step}/{self.rank}", packed(_state(head)))
                 break
             if self.rank + distance < self.count:
-                other = _restored(blank(), self._receive(f"{step}/{self.rank + distance}"))
+                received = self._store.receive(f"{step}/{self.rank + distance}", last=True)
+                other = _restored(blank(), received)
                 if other.n:
                     head = _sum(head, other)
             distance *= 2
         if self.first:
-            self._send(f"{step}/whole", packed(_state(head)))
+            self._store.send(f"{step}/whole", packed(_state(head)))
             return head
-        return _restored(blank(), self._receive(f"{step}/whole"))
+        return _restored(blank(), self._store.receive(f"{step}/whole"))
 
     def _next(self) -> int:
         self._step += 1
         return self._step
-
-    def _send(self, key: str, data: bytes) -> None:
-        count = -(-len(data) // CHUNK)
-        for i in range(count):
-            self._call("set", f"{key}/{i}", data[i * CHUNK : (i + 1) * CHUNK])
-        self._add(f"{key}/sent", count + 1)
-
-    def _receive(self, key: str) -> bytes:
-        parts = []
-        for i in range(self._wait(f"{key}/sent") - 1):
-            parts.append(bytes(self._call("get", f"{key}/{i}")))
-        return b"".join(parts)
-
-    def _wait(self, key: str) -> int:
-        while not (found := self._add(key, 0)):
-            time.sleep(POLL)
-        return found
-
-    def _add(self, key: str, number: int) -> int:
-        return self._call("add", key, number)
-
-    def _call(self, method: str, *arguments):
-        with self._lock:
-            try:
-                return getattr(self._store, method)(*arguments)
-            except Exception as error:  # Paddle raises RuntimeError, ValueError or its own
-                logger.debug("store: %s", error)
-                raise WorkError("rank 0 has ended, or cannot be reached") from error
-
-    def _watch(self) -> None:
-        """Give signs of life, and end the process where another gives none."""
-        others = [rank for rank in range(self.count) if rank != self.rank]
-        seen = dict.fromkeys(others, (0, time.monotonic()))
-        while not self._ended.wait(BEAT):
-            try:
-                self._add(f"beat/{self.rank}", 1)
-                for rank in others:
-                    beats = self._add(f"beat/{rank}", 0)
-                    if beats != seen[rank][0] or self._add(f"ended/{rank}", 0):
-                        seen[rank] = beats, time.monotonic()
-            except WorkError as error:
-                if not self._ended.is_set():
-                    _end(str(error))
-                return
-            for rank, (_, last) in seen.items():
-                if time.monotonic() - last > SILENCE:
-                    _end(f"rank {rank} gave no sign of life for {SILENCE:.0f} s")
-                    return
 
 
 @functools.cache
@@ -220,8 +166,3 @@ def _restored(head: "Head", data: bytes) -> "Head":
     if n := int(arrays.pop("n")[0]):
         head.restore(arrays, n)
     return head
-
-
-def _end(reason: str) -> None:
-    logger.error("%s; this process ends, too", reason)
-    os.kill(os.getpid(), signal.SIGTERM)

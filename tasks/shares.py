@@ -1,4 +1,4 @@
-"""What each of several processes does with its share of the training pictures."""
+"""What each of several processes does with its share of the pictures."""
 
 from collections.abc import Callable
 from functools import reduce
@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from common.calibration import LEFT_OUT
 from common.looks import Looks
 from datasets.loader import Loader
-from datasets.samples import Category, Sample
+from datasets.samples import Sample
+from evaluation.testing import ScoredPicture
 from inspection.normal import NormalPictures, left_out, pictures_digest
 from models.detector import Detector
 from models.heads import Head
@@ -19,10 +19,13 @@ from models.kept import KeptMaps
 from tasks.processes import packed, processes, unpacked
 
 
-def own_share(category: Category) -> list[Sample]:
-    """The training pictures of this process; UsageError if the others see other pictures."""
-    processes().require_same(pictures_digest(category.train), "training pictures")
-    return list(processes().share(category.train))
+def own_share(samples: list[Sample], what: str) -> list[Sample]:
+    """The pictures of this process; UsageError if the others see other pictures. `what` they are:
+    for the message."""
+    if processes().count == 1:
+        return samples
+    processes().require_same(pictures_digest(samples), what)
+    return list(processes().share(samples))
 
 
 def join(detector: Detector) -> Callable[[Head], Head] | None:
@@ -46,11 +49,72 @@ def left_out_together(
     group = processes()
     counts = [int(count) for count in group.gathered(b"%d" % len(samples))]
     begin = sum(counts[: group.rank])
-    own = left_out(detector, kept, samples, rest, begin, (begin, sum(counts)))
-    found = NormalPictures(LEFT_OUT)
-    for part in group.gathered(_packed(own)):
-        found.join(_unpacked(part))
+    return normal_together(left_out(detector, kept, samples, rest, begin, (begin, sum(counts))))
+
+
+def normal_together(own: NormalPictures) -> NormalPictures:
+    """The good pictures of all processes in their order; `own`: of this one."""
+    if processes().count == 1:
+        return own
+    found = NormalPictures(own.source)
+    for part in processes().gathered(_packed(own)):
+        found.join(_unpacked(part, own.source))
     return found
+
+
+def tested_together(own: list[ScoredPicture], samples: list[Sample]) -> list[ScoredPicture]:
+    """The scored pictures of all processes in their order, for rank 0; nothing for the others.
+
+    `own`: of this one. `samples`: those of all; rank 0 has their paths.
+    """
+    if processes().count == 1:
+        return own
+    number = {sample.path: i for i, sample in enumerate(samples)}
+    tested = []
+    for part in processes().collected(_packed_tested(own, number)):
+        arrays = unpacked(part)
+        masks = iter(arrays["masks"])
+        for i, index in enumerate(arrays["index"].tolist()):
+            sample, pixels = samples[index], arrays["maps"][i]
+            mask = None
+            if arrays["known"][i]:
+                mask = np.unpackbits(next(masks), count=pixels.size).view(bool)
+                mask = mask.reshape(pixels.shape)
+            score = float(arrays["score"][i])
+            tested.append(
+                ScoredPicture(sample.path, sample.kind, sample.defective, score, pixels, mask)
+            )
+    return tested
+
+
+def pictures_together(own: dict[Path, np.ndarray], samples: list[Sample]) -> dict[Path, np.ndarray]:
+    """The kept pictures uint8 [H,W,3] of all processes, for rank 0; nothing for the others."""
+    if processes().count == 1:
+        return own
+    number = {sample.path: i for i, sample in enumerate(samples)}
+    arrays = {str(number[path]): pixels for path, pixels in own.items()}
+    found = {}
+    for part in processes().collected(packed(arrays)):
+        found |= {samples[int(i)].path: pixels for i, pixels in unpacked(part).items()}
+    return found
+
+
+def sum_of(number: int) -> int:
+    """The sum over all processes."""
+    return sum(map(int, processes().gathered(b"%d" % number)))
+
+
+def _packed_tested(tested: list[ScoredPicture], number: dict[Path, int]) -> bytes:
+    known = [one.mask is not None for one in tested]
+    masks = [np.packbits(one.mask) for one in tested if one.mask is not None]
+    arrays = {
+        "index": np.array([number[one.path] for one in tested], np.int64),
+        "score": np.array([one.score for one in tested], float),
+        "known": np.array(known, bool),
+        "maps": np.stack([one.map for one in tested]) if tested else np.zeros(0, np.float32),
+        "masks": np.stack(masks) if masks else np.zeros(0, np.uint8),
+    }
+    return packed(arrays)
 
 
 def _packed(found: NormalPictures) -> bytes:
@@ -64,12 +128,12 @@ def _packed(found: NormalPictures) -> bytes:
     return packed(arrays | {"names": np.frombuffer(names, np.uint8)})
 
 
-def _unpacked(data: bytes) -> NormalPictures:
+def _unpacked(data: bytes, source: str) -> NormalPictures:
     arrays = unpacked(data)
     names = arrays["names"].tobytes()
     paths = [Path(one.decode("utf-8", "surrogateescape")) for one in names.split(b"\0") if one]
     values = (arrays[name].tolist() for name in ("image", "peak", "usual"))
-    found = NormalPictures(LEFT_OUT, [*map(Sample, paths)], *values)
+    found = NormalPictures(source, [*map(Sample, paths)], *values)
     pairs = enumerate(zip(arrays["score"].tolist(), arrays["index"].tolist(), strict=True))
     found.unusual = [(score, index, arrays[f"map{i}"]) for i, (score, index) in pairs]
     return found

@@ -28,13 +28,20 @@ from models.detector import Detector
 from models.factory import Plan, announcement, build_detector, plan
 from models.kept import KeptMaps
 from tasks.audit import draw, forget, write_audit
-from tasks.calibration import held_out_samples
+from tasks.calibration import held_out_samples, require_readable
 from tasks.categories import each_category
 from tasks.folds import check_folds, require_folds
 from tasks.processes import processes
 from tasks.runs import loader_for, log_phases, tell_crop, unskipped, whole_of
 from tasks.settings import Training
-from tasks.shares import join, left_out_together, looks_together, own_share
+from tasks.shares import (
+    join,
+    left_out_together,
+    looks_together,
+    normal_together,
+    own_share,
+    sum_of,
+)
 from tasks.states import Resumable
 from tasks.update_settings import Updating
 from tasks.validation import validate
@@ -101,9 +108,7 @@ def train(training: Training, name: str) -> Figures | None:
     """Fit and save the model of category `name`; returns its figures if it is validated."""
     prepared, calibrating = prepare(training, name), training.calibrating
     category, path, planned = prepared.category, prepared.path, prepared.planned
-    train = category.train
-    if processes().count > 1:
-        train = own_share(category)
+    train = own_share(category.train, "training pictures")
     if calibrating.folds is not None:
         require_folds(calibrating.folds, len(category.train), training.data.where(name))
     start = time.perf_counter()
@@ -118,26 +123,28 @@ def train(training: Training, name: str) -> Figures | None:
         if processes().count > 1:
             looks = looks_together(detector.record.looks)
             detector.record = replace(detector.record, looks=looks)
-        if calibrating.wanted and (processes().first or calibrating.folder is None):
+        if calibrating.wanted:
             found = calibrate(training, detector, samples, kept)
-        if not processes().first:
-            return None
-        with phase("saving"):
-            checkpoint.save(path, detector.arrays(), detector.record)
-        forget(path.parent)
-        resumable.end()
+        skipped = sum_of(len(loader.skipped))
+        if processes().first:
+            with phase("saving"):
+                checkpoint.save(path, detector.arrays(), detector.record)
+            forget(path.parent)
+            resumable.end()
         seconds, learned = time.perf_counter() - start, detector.record.pictures
         logger.info("%s: fitted on %d pictures in %.1f s", path, learned, seconds)
         if calibrating.folds is not None:
             wanted = calibrating.folds, training.verdicts.fpr
             check_folds(detector, kept, found, *wanted, path.parent)
-    if loader.skipped:
-        logger.warning("%d pictures were skipped", len(loader.skipped))
-    if calibrating.wanted:
-        report_calibration(training, detector, found, path.parent)
-    log_phases()
+    if processes().first:
+        if skipped:
+            logger.warning("%d pictures were skipped", skipped)
+        if calibrating.wanted:
+            report_calibration(training, detector, found, path.parent)
+        log_phases()
     if training.validation is None:
-        print(printable(path))
+        if processes().first:
+            print(printable(path))
         return None
     spent = {"fit": seconds}
     return validate(training.validation, lambda: detector, detector.record, category, path, spent)
@@ -212,7 +219,9 @@ def calibrate(
     else:
         several = run.data is not None and len(run.data.names) > 1
         others = held_out_samples(folder, category, several)
-        found = held_out(detector, loader_for(others, preprocessing, loading))
+        own = own_share(others, "calibration pictures")
+        found = normal_together(held_out(detector, loader_for(own, preprocessing, loading)))
+        require_readable(len(found.samples), others)
     detector.record = replace(detector.record, calibration=Calibration(found.normal()))
     return found
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from common.errors import UsageError, WorkError
 from common.files import writable_folder
-from common.progress import progress
 from common.timing import phase
 from datasets.samples import Category, check_masks, require_test
 from evaluation.figures import Figures
 from evaluation.scale import scale_for
-from evaluation.testing import score_all
 from models import checkpoint
 from models.checkpoint import ModelFile
 from models.detector import Detector
@@ -23,10 +21,12 @@ from models.options import find_models
 from models.record import Record
 from tasks.categories import each_category
 from tasks.owned import warn_of_results
+from tasks.processes import processes
 from tasks.results import Results, write_report
-from tasks.runs import loader_for, log_phases, tell_crop, unskipped
+from tasks.runs import log_phases, tell_crop
+from tasks.scoring import score
 from tasks.settings import Validation
-from tasks.sheets import chosen_pictures, draw_sheets, keeper
+from tasks.sheets import draw_sheets
 
 logger = logging.getLogger(__name__)
 
@@ -39,21 +39,23 @@ def validate_all(validation: Validation) -> int:
             f"--model_path gives one model for {len(names)} categories; choose one with --category"
         )
 
-    def work(name: str) -> Figures:
+    def work(name: str) -> Figures | None:
         return _validate_saved(validation, name)
 
-    return each_category(names, work, validation.save_path, validation.compare)
+    with processes().joined():
+        return each_category(names, work, validation.save_path, validation.compare)
 
 
-def _validate_saved(validation: Validation, name: str) -> Figures:
+def _validate_saved(validation: Validation, name: str) -> Figures | None:
     paths = find_models(validation.model_path, validation.save_path, name)
     with ExitStack() as stack:
         files = [stack.enter_context(ModelFile(path)) for path in paths]
         return _validate_files(validation, name, files)
 
 
-def _validate_files(validation: Validation, name: str, files: list[ModelFile]) -> Figures:
+def _validate_files(validation: Validation, name: str, files: list[ModelFile]) -> Figures | None:
     record, open_detector, path = _openable(validation, files)
+    processes().require_same("".join(record.digests), "models")
     if record.category != name:
         logger.warning("%s was trained on category %s, not %s", path, record.category, name)
     logger.info("%s", record.weights_line())
@@ -96,41 +98,39 @@ def validate(
     model_path: Path | str,
     seconds: dict[str, float] | None = None,
     model: tuple | None = None,
-) -> Figures:
+) -> Figures | None:
     """Score the test set of `category`; write and print its figures, and save its thresholds.
 
+    Of several processes each scores a share; rank 0 does the rest, the others return None.
     Pictures are decoded while `open_detector()` prepares the model of `record`. `model_path` is a
     text where no file contains the model. `seconds`: of what was done before, for metrics.json.
     `model`: the identity (models.checkpoint) of the file; None: of the one that is there now.
     """
     start, in_file = time.perf_counter(), isinstance(model_path, Path)
-    model = checkpoint.identity(model_path) if in_file and model is None else model
     validation.wanted.require(record.calibration, model_path)
-    folder = writable_folder(validation.save_path / category.name)
-    warn_of_results(folder, model_path)
-    loader = loader_for(category.test, record.preprocessing, validation.loading, masks=True)
-    chosen = chosen_pictures(category.test, validation.drawing)
-    pictures, keep = keeper(loader.transform, chosen)
-    what = f"validate {category.name}"
-    with loader, unskipped():
-        detector = open_detector()
-        batches = progress(loader, len(loader), what, size=lambda batch: len(batch.samples))
-        tested = score_all(detector.score, batches, keep)
+    folder = validation.save_path / category.name
+    if processes().first:
+        model = checkpoint.identity(model_path) if in_file and model is None else model
+        warn_of_results(writable_folder(folder), model_path)
+    detector, scored = score(validation, open_detector, record, category)
+    if not processes().first:
+        return None
+    tested = scored.tested
     if not tested:
         where = validation.data.where(category.name)
         raise WorkError(f"{where}: none of the test pictures can be read")
     results = Results.of(validation, detector, tested, model_path)
     took = {"picture": (time.perf_counter() - start) / len(tested)}
-    results.write(folder, category.name, len(loader.skipped), {**(seconds or {}), **took})
-    draw_sheets(pictures, tested, scale_for(results.rule, record.unit), folder / "pictures")
+    results.write(folder, category.name, scored.skipped, {**(seconds or {}), **took})
+    draw_sheets(scored.pictures, tested, scale_for(results.rule, record.unit), folder / "pictures")
     write_report(validation, folder)
     if in_file:
         _keep_calibration(validation, detector, category.name, model_path, model)
     log_phases()
-    if loader.skipped:
-        logger.warning("%d pictures were skipped", len(loader.skipped))
+    if scored.skipped:
+        logger.warning("%d pictures were skipped", scored.skipped)
     results.say(folder, category.name)
-    if pictures:
+    if scored.pictures:
         logger.info("sheets: %s", folder / "pictures")
     if validation.drawing.html:
         logger.info("report: %s", folder / "report.html")

@@ -1,6 +1,7 @@
 """Options: all spellings of booleans, limits of numbers, and the settings made from them."""
 
 import argparse
+import os
 from argparse import Namespace
 
 import paddle
@@ -9,7 +10,7 @@ import pytest
 from common.errors import UsageError
 from common.options import Parser, add_boolean, checked, folder_name, positive, side_or_size, whole
 from datasets import options as data_options
-from models.device import choose_device, parse_device
+from models.device import choose_device, cpu_threads, parse_device
 from models.options import add_model_options, backbone_from, find_model
 
 
@@ -148,6 +149,23 @@ def test_device_chosen_among_those_there_are(monkeypatch, text, gpus, device):
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: gpus)
     assert choose_device(text) == device
+
+
+@pytest.mark.parametrize(
+    ("text", "device"), [("auto", "gpu:1"), ("gpu", "gpu:1"), ("gpu:0", "gpu:0")]
+)
+def test_each_launched_process_has_its_own_gpu(monkeypatch, text, device):
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("FLAGS_selected_gpus", "1")
+    assert choose_device(text) == device
+
+
+@pytest.mark.parametrize(("size", "threads"), [("1", 8), ("3", 2), ("16", 1), ("0", 8), ("x", 8)])
+def test_launched_processes_share_the_processors(monkeypatch, size, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setenv("PADDLE_LOCAL_SIZE", size)
+    assert cpu_threads() == threads
 
 
 @pytest.mark.parametrize("cuda", [True, False])
