@@ -1,7 +1,7 @@
 """Measures each part of a run by itself: `python -m benchmarks.parts`.
 
 Medians of several runs after a warm-up, in milliseconds per picture unless stated otherwise;
-compared parts run alternately. The floor of the distance is to read the arrays of the head once.
+compared parts run alternately. The floor of the distance is to read all factors once.
 Pictures are 224 × 224; first the default backbone, then ResNet-18.
 """
 
@@ -20,13 +20,11 @@ from models.anomaly_map import AnomalyMap
 from models.device import cpu_threads
 from models.engine import Engine
 from models.factory import build_detector
-from models.parallel import each, pieces
 from models.predictor import AT_ONCE
 from models.static_graph import save_graph
 
 SIDE = 224
 BATCHES = (1, 8, 32)
-BLOCK = 2**18  # numbers that a thread reads at once
 
 
 def median_ms(works: dict[str, Callable], pictures: int, runs: int = 7) -> dict[str, float]:
@@ -96,16 +94,16 @@ def scoring(detector) -> None:
     start = time.perf_counter()
     head.finish()
     print(f"inversion, once: {(time.perf_counter() - start) * 1000:.0f} ms")
-    arrays = [array.ravel() for array in head.arrays().values() if array.dtype == np.float32]
-    blocks = [array[part] for array in arrays for part in pieces(len(array), BLOCK)]
-    print(f"arrays: {sum(array.nbytes for array in arrays) / 1e6:.1f} MB")
+    print(f"arrays: {sum(array.nbytes for array in head.arrays().values()) / 1e6:.1f} MB")
+    factors = [level.factor.ravel() for one in head.gaussians for level in one.levels]
+    print(f"factors in memory: {sum(factor.nbytes for factor in factors) / 1e6:.1f} MB")
     to_map = AnomalyMap(stages[0][1], (SIDE, SIDE))
     for batch in BATCHES:
         part = [stage[:batch] for stage in maps]
         patches = head.score(part)[1]
         works = {
             "distance": lambda part=part: head.score(part),
-            "floor": lambda: each(lambda block: block @ block, blocks),
+            "floor": lambda: [factor @ factor for factor in factors],
             "map": lambda patches=patches: to_map(patches),
         }
         taken = median_ms(works, batch, runs=15)
