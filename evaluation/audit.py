@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 
 from common.errors import printable
 from evaluation import canvas
-from evaluation.figure import DEFECTIVE, INK
 from evaluation.heat import TEXT, color_bar, explanation, overlay
+from evaluation.plots import DEFECTIVE, INK
 from evaluation.scale import Scale
 
 COLUMNS = 5

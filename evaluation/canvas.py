@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.Image import Resampling
 
 from common.files import whole_file
-from evaluation.figure import INK
+from evaluation.plots import INK
 
 LABEL = "#606060"
 
-# As in `evaluation.figure`, but names of files: Pillow finds fonts of the system by them.
+# As in `evaluation.plots`, but names of files: Pillow finds fonts of the system by them.
 WIDE_FONTS = (
     "NotoSansCJK-Regular.ttc",
     "NotoSansCJKsc-Regular.otf",

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from common.errors import printable
-from evaluation.figure import DEFECTIVE, GOOD, INK, QUIET, fonts, new_figure, save_figure
 from evaluation.metrics import Ranking
+from evaluation.plots import DEFECTIVE, GOOD, INK, QUIET, fonts, new_figure, save_figure
 
 POINTS = 2000  # a screen shows no more, and millions of points take minutes to draw
 LEGEND_ROWS = 20  # as many lines of a legend are as high as a panel

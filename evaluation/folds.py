@@ -9,7 +9,7 @@ import numpy as np
 
 from common.calibration import NormalScores, Threshold
 from common.files import whole_file
-from evaluation.figure import DEFECTIVE, GOOD, INK, QUIET, fonts, new_figure, save_figure
+from evaluation.plots import DEFECTIVE, GOOD, INK, QUIET, fonts, new_figure, save_figure
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from evaluation.canvas import new_canvas, text_width, write
-from evaluation.figure import INK
+from evaluation.plots import INK
 from evaluation.scale import Scale
 
 OPACITY = 0.2, 0.7  # of the heat map over the picture, at the low and high end of the scale

@@ -8,8 +8,8 @@ from PIL import Image
 from common.errors import printable
 from evaluation import canvas
 from evaluation.confusion import remark
-from evaluation.figure import DEFECTIVE, GOOD, INK
 from evaluation.heat import TEXT, color_bar, explanation, overlay
+from evaluation.plots import DEFECTIVE, GOOD, INK
 from evaluation.scale import Scale, verdict
 
 OUTLINE = np.array([255, 40, 30], np.uint8)

@@ -4,8 +4,8 @@ import numpy as np
 import streamlit as st
 
 from evaluation.curves import bins
-from evaluation.figure import DEFECTIVE, GOOD, QUIET
 from evaluation.metrics import Ranking
+from evaluation.plots import DEFECTIVE, GOOD, QUIET
 from page.learning import Model
 from page.session import t
 

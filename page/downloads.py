@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 from PIL import Image
 
-from evaluation.figure import target_names
+from common.names import target_names
 from evaluation.html import write_html
 from evaluation.report import write_figures, write_scores
 from evaluation.scale import scale_for

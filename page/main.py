@@ -3,7 +3,7 @@
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from evaluation.figure import DEFECTIVE, GOOD
+from evaluation.plots import DEFECTIVE, GOOD
 from page.audit import audit
 from page.camera import camera
 from page.downloads import downloads

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from common.errors import UsageError
 from common.files import writable_folder
+from common.names import target_names
 from datasets.samples import pictures_in
-from evaluation.figure import target_names
 from tasks.owned import owned_folder
 from tasks.settings import Answers
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from common.names import target_names
 from common.progress import progress
 from common.timing import phase
 from datasets.loader import Batch
 from datasets.samples import Sample
 from datasets.transforms import Transform
-from evaluation.figure import target_names
 from evaluation.pictures import Sheet
 from evaluation.scale import Scale
 from evaluation.testing import ScoredPicture

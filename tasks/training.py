@@ -127,27 +127,31 @@ def train(training: Training, name: str) -> Figures | None:
             found = calibrate(training, detector, samples, kept)
         skipped = sum_of(len(loader.skipped))
         if processes().first:
-            with phase("saving"):
-                checkpoint.save(path, detector.arrays(), detector.record)
-            forget(path.parent)
-            resumable.end()
+            _save(detector, path, resumable)
         seconds, learned = time.perf_counter() - start, detector.record.pictures
         logger.info("%s: fitted on %d pictures in %.1f s", path, learned, seconds)
         if calibrating.folds is not None:
             wanted = calibrating.folds, training.verdicts.fpr
             check_folds(detector, kept, found, *wanted, path.parent)
+    if skipped and processes().first:
+        logger.warning("%d pictures were skipped", skipped)
+    if processes().first and calibrating.wanted:
+        report_calibration(training, detector, found, path.parent)
+    log_phases()
+    if training.validation is not None:
+        checked = training.validation, lambda: detector, detector.record
+        return validate(*checked, category, path, {"fit": seconds})
     if processes().first:
-        if skipped:
-            logger.warning("%d pictures were skipped", skipped)
-        if calibrating.wanted:
-            report_calibration(training, detector, found, path.parent)
-        log_phases()
-    if training.validation is None:
-        if processes().first:
-            print(printable(path))
-        return None
-    spent = {"fit": seconds}
-    return validate(training.validation, lambda: detector, detector.record, category, path, spent)
+        print(printable(path))
+    return None
+
+
+def _save(detector: Detector, path: Path, resumable: Resumable) -> None:
+    """Write the model, and delete what is left of others and of the state."""
+    with phase("saving"):
+        checkpoint.save(path, detector.arrays(), detector.record)
+    forget(path.parent)
+    resumable.end()
 
 
 def _roi(training: Training, planned: Plan, sample: Sample) -> np.ndarray | None:

@@ -130,11 +130,15 @@ def validate(
     if scored.skipped:
         logger.warning("%d pictures were skipped", scored.skipped)
     results.say(folder, category.name)
-    if scored.pictures:
-        logger.info("sheets: %s", folder / "pictures")
-    if validation.drawing.html:
-        logger.info("report: %s", folder / "report.html")
+    _say_where(folder, bool(scored.pictures), validation.drawing.html)
     return results.figures
+
+
+def _say_where(folder: Path, sheets: bool, html: bool) -> None:
+    if sheets:
+        logger.info("sheets: %s", folder / "pictures")
+    if html:
+        logger.info("report: %s", folder / "report.html")
 
 
 def _keep_calibration(

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.errors import UsageError, message, printable, shortened
+from common.names import target_names
 from common.signals import answering
 from common.timing import phase
 from datasets.arrivals import Arrivals
 from datasets.samples import require_folder
-from evaluation.figure import target_names
 from inspection import Inspector
 from tasks.collecting import collecting
 from tasks.judging import Teller, introduce, print_json

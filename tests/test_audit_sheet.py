@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from evaluation.audit import GAP, LINES, MARGIN, PAD, TILE, TOP, Unusual, draw_audit
-from evaluation.figure import DEFECTIVE
+from evaluation.plots import DEFECTIVE
 from evaluation.scale import Scale
 
 SCALE = Scale(threshold=5.0, low=1.0, high=9.0, usual=1.0, peak=5.0, pixel_threshold=4.0)

@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 
 from common.calibration import Calibration
 from common.errors import WorkError
+from common.names import target_names
 from common.preprocessing import Preprocessing
-from evaluation.figure import target_names
 from models import checkpoint
 from models.backbones.sources import EMBEDDED
 from tests.conftest import NO_GRAPH, SMALL, call, fails

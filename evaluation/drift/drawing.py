@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.drift.check import Drift, p_values
-from evaluation.figure import DEFECTIVE, GOOD, INK, QUIET, fonts, new_figure, save_figure
+from evaluation.plots import DEFECTIVE, GOOD, INK, QUIET, fonts, new_figure, save_figure
 
 BINS = 10
 Z95 = 1.96  # of a two-sided 95 % interval

@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from common.errors import WorkError
+from common.names import target_names
 from common.progress import progress
-from evaluation.figure import target_names
 from evaluation.html.results import AGAIN, Results, Tested, content
 
 MOST_PIXELS, MOST_SIDE = 20_000_000, 16_383  # of one picture; WebP has no longer side
