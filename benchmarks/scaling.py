@@ -4,6 +4,7 @@ Every row is the median of the rounds, of rank 0. `learning` is from the first p
 of the process's own share; `merging` includes the wait for slower processes.
 """
 
+import logging
 import os
 import re
 import statistics
@@ -22,8 +23,10 @@ from safetensors.numpy import load_file
 
 from common.errors import UsageError, WorkError, run
 from common.logs import start_logging
-from common.options import Parser, whole
+from common.options import Parser, checked, whole
 from datasets.samples import pictures_in
+
+logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 LEARNING = ("waiting for decoding", "network", "statistics")  # phases of the log
@@ -57,7 +60,7 @@ def parse_options():
     parser.add_argument(
         "--layouts",
         nargs="+",
-        type=Layout.parse,
+        type=checked(Layout.parse),
         default=[Layout(1, 2), Layout(1, 1), Layout(2, 1), Layout(4, 1)],
         metavar="PxT",
         help="processes and threads of each (default: 1x2 1x1 2x1 4x1); the first is the reference",
@@ -128,6 +131,8 @@ def _train(layout: Layout, root: Path, count: int) -> dict[str, float]:
 def _processors(number: int) -> Iterator[None]:
     """What is started during the block may use so many; the processes share them."""
     before = os.sched_getaffinity(0)
+    if number > len(before):
+        logger.warning("%d processors for %d threads", len(before), number)
     os.sched_setaffinity(0, sorted(before)[:number])
     try:
         yield

@@ -41,7 +41,12 @@ def cpu_threads() -> int:
     together share them."""
     known = hasattr(os, "sched_getaffinity")
     count = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    return max(1, count // max(1, _launched("PADDLE_LOCAL_SIZE", 1)))
+    return max(1, count // processes_here())
+
+
+def processes_here() -> int:
+    """The number of processes that Paddle's launcher started on this machine, this one included."""
+    return max(1, _launched("PADDLE_LOCAL_SIZE", 1))
 
 
 def _launched(name: str, default: int) -> int:

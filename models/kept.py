@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from models.device import processes_here
+
 logger = logging.getLogger(__name__)
 
 MOST = 8 * 2**30  # bytes on the disk
@@ -23,7 +25,8 @@ class KeptMaps:
     Parameters
     ----------
     folder : on the disk to use
-    most : bytes of maps; None: MOST, or FREE_SHARE of the free space if that is less
+    most : bytes of maps; None: MOST, or FREE_SHARE of the free space if that is less, divided by
+        the processes that train together on this machine
 
     Attributes
     ----------
@@ -34,7 +37,7 @@ class KeptMaps:
     def __init__(self, folder: Path, most: int | None = None):
         self.folder, self.pictures, self.full = folder, 0, False
         free = int(FREE_SHARE * shutil.disk_usage(folder).free)
-        self.room = min(MOST, free) if most is None else most
+        self.room = min(MOST, free) // processes_here() if most is None else most
         self.shapes: list[list[tuple[int, ...]]] = []
 
     def __enter__(self) -> "KeptMaps":

@@ -20,7 +20,8 @@ def each_category(
 ) -> int:
     """Do `work` for each name and print the closing lines; returns the exit code.
 
-    If one of several categories fails, the others still run. The last line has the mean of all
+    If one of several categories fails, the others still run, but in several processes all end. The
+    last line has the mean of all
     categories with figures, as category `all`; the table of these categories is printed before and
     written into `save_path`, if `compare` with published figures.
     """

@@ -2,8 +2,7 @@
 
 All processes take the same steps in the same order. What one has for the others goes through the
 store that Paddle keeps in the process of rank 0: its collectives give up after 30 s, which a
-slower process may need. A thread tells the others that the process lives. Where no launcher has
-started the process, nothing of Paddle is imported.
+slower process may need. Where no launcher has started the process, nothing of Paddle is imported.
 """
 
 import functools
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import UsageError
 from common.logs import OURS
-from tasks.store import Life, Store
+from tasks.store import Channel, Life, Store
 
 if TYPE_CHECKING:  # NumPy is not for `--help`
     import numpy as np
@@ -30,7 +29,8 @@ class Processes:
 
     def __init__(self, rank: int, count: int):
         self.rank, self.count = rank, count
-        self._step, self._store = 0, None
+        self._store: Store | None = None
+        self._channels: dict[tuple[int, int | None], Channel] = {}
 
     @property
     def first(self) -> bool:
@@ -49,7 +49,7 @@ class Processes:
         if self.count == 1:
             yield
             return
-        self._store = Store()
+        self._store = Store(self.rank, self.count)
         if not self.first:
             for name in OURS:
                 logging.getLogger(name).setLevel(logging.WARNING)
@@ -57,28 +57,24 @@ class Processes:
             yield
 
     def gathered(self, data: bytes) -> list[bytes]:
-        """What each process gives, in the order of their ranks."""
-        if self.count == 1:
-            return [data]
-        step = self._next()
-        self._store.send(f"{step}/{self.rank}", data)
-        return [
-            data if rank == self.rank else self._store.receive(f"{step}/{rank}")
-            for rank in range(self.count)
-        ]
+        """What each process gives, in the order of their ranks. WorkError if rank 0 has ended."""
+        found = []
+        for rank in range(self.count):  # one sends, all others receive
+            if rank == self.rank:
+                if self.count > 1:
+                    self._channel(rank).send(data)
+                found.append(data)
+            else:
+                found.append(self._channel(rank).receive())
+        return found
 
     def collected(self, data: bytes) -> list[bytes]:
         """As `gathered` for rank 0; nothing for the others."""
-        if self.count == 1:
-            return [data]
-        step = self._next()
-        if not self.first:
-            self._store.send(f"{step}/{self.rank}", data)
-            return []
-        return [
-            data,
-            *(self._store.receive(f"{step}/{i}", last=True) for i in range(1, self.count)),
-        ]
+        if self.first:
+            others = range(1, self.count)
+            return [data, *(self._channel(rank, 0).receive() for rank in others)]
+        self._channel(self.rank, 0).send(data)
+        return []
 
     def require_same(self, digest: str, what: str) -> None:
         """UsageError if the processes have different digests of `what`."""
@@ -95,25 +91,29 @@ class Processes:
 
         They are merged in a tree; `blank()` makes an empty head.
         """
-        step, distance = self._next(), 1
+        distance = 1
         while distance < self.count:
             if self.rank % (2 * distance):
-                self._store.send(f"{step}/{self.rank}", packed(_state(head)))
+                self._channel(self.rank, self.rank - distance).send(packed(_state(head)))
                 break
             if self.rank + distance < self.count:
-                received = self._store.receive(f"{step}/{self.rank + distance}", last=True)
+                received = self._channel(self.rank + distance, self.rank).receive()
                 other = _restored(blank(), received)
                 if other.n:
                     head = _sum(head, other)
             distance *= 2
         if self.first:
-            self._store.send(f"{step}/whole", packed(_state(head)))
+            self._channel(0).send(packed(_state(head)))
             return head
-        return _restored(blank(), self._store.receive(f"{step}/whole"))
+        return _restored(blank(), self._channel(0).receive())
 
-    def _next(self) -> int:
-        self._step += 1
-        return self._step
+    def _channel(self, sender: int, receiver: int | None = None) -> Channel:
+        """From one process to another; None: to all others."""
+        if (sender, receiver) not in self._channels:
+            readers = self.count - 1 if receiver is None else 1
+            name = f"{sender} to {'all' if receiver is None else receiver}"
+            self._channels[sender, receiver] = Channel(self._store, name, readers)
+        return self._channels[sender, receiver]
 
 
 @functools.cache
@@ -135,6 +135,7 @@ def require_one(setting: str | None, what: str) -> None:
 
 
 def packed(arrays: "dict[str, np.ndarray]") -> bytes:
+    """Arrays of any dtypes and shapes as bytes, for `unpacked`."""
     import numpy as np
     from safetensors.numpy import save
 
@@ -142,6 +143,7 @@ def packed(arrays: "dict[str, np.ndarray]") -> bytes:
 
 
 def unpacked(data: bytes) -> "dict[str, np.ndarray]":
+    """What `packed` got."""
     from safetensors.numpy import load
 
     return load(data)

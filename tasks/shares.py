@@ -1,6 +1,7 @@
 """What each of several processes does with its share of the pictures."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -12,7 +13,7 @@ from common.looks import Looks
 from datasets.loader import Loader
 from datasets.samples import Sample
 from evaluation.testing import ScoredPicture
-from inspection.normal import NormalPictures, left_out, pictures_digest
+from inspection.normal import NormalPictures, left_out
 from models.detector import Detector
 from models.heads import Head
 from models.kept import KeptMaps
@@ -24,7 +25,9 @@ def own_share(samples: list[Sample], what: str) -> list[Sample]:
     for the message."""
     if processes().count == 1:
         return samples
-    processes().require_same(pictures_digest(samples), what)
+    paths = "\n".join(str(sample.path) for sample in samples)
+    digest = hashlib.sha256(paths.encode("utf-8", "surrogateescape")).hexdigest()
+    processes().require_same(digest, what)
     return list(processes().share(samples))
 
 
@@ -69,34 +72,25 @@ def tested_together(own: list[ScoredPicture], samples: list[Sample]) -> list[Sco
     """
     if processes().count == 1:
         return own
+    if processes().first:
+        _, *others = processes().collected(b"")
+        return own + [one for part in others for one in _unpacked_tested(part, samples)]
     number = {sample.path: i for i, sample in enumerate(samples)}
-    tested = []
-    for part in processes().collected(_packed_tested(own, number)):
-        arrays = unpacked(part)
-        masks = iter(arrays["masks"])
-        for i, index in enumerate(arrays["index"].tolist()):
-            sample, pixels = samples[index], arrays["maps"][i]
-            mask = None
-            if arrays["known"][i]:
-                mask = np.unpackbits(next(masks), count=pixels.size).view(bool)
-                mask = mask.reshape(pixels.shape)
-            score = float(arrays["score"][i])
-            tested.append(
-                ScoredPicture(sample.path, sample.kind, sample.defective, score, pixels, mask)
-            )
-    return tested
+    processes().collected(_packed_tested(own, number))
+    return []
 
 
 def pictures_together(own: dict[Path, np.ndarray], samples: list[Sample]) -> dict[Path, np.ndarray]:
     """The kept pictures uint8 [H,W,3] of all processes, for rank 0; nothing for the others."""
     if processes().count == 1:
         return own
+    if processes().first:
+        _, *others = processes().collected(b"")
+        arrays = [pair for part in others for pair in unpacked(part).items()]
+        return own | {samples[int(number)].path: pixels for number, pixels in arrays}
     number = {sample.path: i for i, sample in enumerate(samples)}
-    arrays = {str(number[path]): pixels for path, pixels in own.items()}
-    found = {}
-    for part in processes().collected(packed(arrays)):
-        found |= {samples[int(i)].path: pixels for i, pixels in unpacked(part).items()}
-    return found
+    processes().collected(packed({str(number[path]): pixels for path, pixels in own.items()}))
+    return {}
 
 
 def sum_of(number: int) -> int:
@@ -115,6 +109,19 @@ def _packed_tested(tested: list[ScoredPicture], number: dict[Path, int]) -> byte
         "masks": np.stack(masks) if masks else np.zeros(0, np.uint8),
     }
     return packed(arrays)
+
+
+def _unpacked_tested(data: bytes, samples: list[Sample]) -> Iterator[ScoredPicture]:
+    arrays = unpacked(data)
+    masks = iter(arrays["masks"])
+    known = zip(*(arrays[name] for name in ("index", "score", "known", "maps")), strict=True)
+    for index, score, has_mask, pixels in known:
+        sample, mask = samples[index], None
+        if has_mask:
+            bits = np.unpackbits(next(masks), count=pixels.size)
+            mask = bits.view(bool).reshape(pixels.shape)
+        truth = sample.path, sample.kind, sample.defective
+        yield ScoredPicture(*truth, float(score), pixels, mask)
 
 
 def _packed(found: NormalPictures) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -167,7 +168,7 @@ def test_several_processes_calibrate_with_other_pictures(demo, tmp_path):
 ALONE = """import os, runpy, sys
 from tasks import store
 from tasks.processes import Processes
-store.BEAT, store.SILENCE = 0.1, 2.0
+store.BEAT, store.SILENCE, store.START = 0.1, 2.0, 5.0
 what = sys.argv.pop(1)
 if what == "dies":
     Processes.merged = lambda *_: os.kill(os.getpid(), 9)
@@ -179,12 +180,37 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.mark.process
+def test_the_reason_reaches_all_processes(demo, tmp_path):
+    """Two of three fail at once; each says its own error, the third one the first of them."""
+    bad = [*train(demo, tmp_path), "--max_pixels", 50]  # of a picture: it refuses all
+    all_options = [train(demo, tmp_path), bad, bad]
+    with started(
+        [["-c", ALONE, "works", ROOT / "train.py", *own] for own in all_options]
+    ) as running:
+        errors = [process.communicate(timeout=60)[1] for process in running]
+    assert [process.returncode for process in running] == [1, 1, 1]
+    assert re.search(r"rank [12] failed: .*50", errors[0])
+    assert all("error: " in text and "50" in text for text in errors[1:])
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_never_starts_ends_the_others(demo, tmp_path, rank):
+    words = [["-c", ALONE, "works", ROOT / "train.py", *train(demo, tmp_path)] for _ in range(2)]
+    words[rank] = ["-c", ""]
+    with started(words) as running:
+        _, errors = running[1 - rank].communicate(timeout=60)
+    assert running[1 - rank].returncode == 1
+    assert f"rank {rank} has not started within 5 s" in errors
+
+
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("fault", "rank", "said"),
     [
         ("dies", 1, "rank 1 gave no sign of life for 2 s"),
         ("dies", 0, "rank 0 has ended, or cannot be reached"),
-        ("sleeps", 0, "rank 0 gave no sign of life for 2 s"),
+        ("sleeps", 0, "the store of rank 0 did not answer for 2 s"),
         ("fails", 1, "rank 1 failed: "),
     ],
 )

@@ -1,8 +1,8 @@
 """Send SIGTERM and SIGINT to commands at random moments: 143 and 130 within 2 s, nothing is left.
 
 Before a script has taken its signals over, in the first tenths of a second, the system ends it by
-the signal itself, which a shell also reports as 143 and 130. A command whose work is done may end
-with 0.
+the signal itself, which a shell also reports as 143 and 130, and Python by a traceback of its own
+start. A command whose work is done may end with 0.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.commands import COMMANDS, Command, Place, prepare, seconds_of
+from tests.faults.commands import COMMANDS, ROOT, Command, Place, prepare, seconds_of
 from tests.faults.whole import leftovers, problems
 
 CODES = {signal.SIGTERM: (143, "terminated"), signal.SIGINT: (130, "interrupted")}
@@ -78,8 +78,9 @@ def _try(
     took, wrong = time.monotonic() - start, []
     code, text = CODES[number]
     result = {code: str(code), 0: "0, its work was done"}.get(process.returncode)
-    if process.returncode == -number and moment < begins:
-        result = "by the system, before the script began"
+    python = process.returncode == 1 and "KeyboardInterrupt" in err and str(ROOT) not in err
+    if (process.returncode == -number or python) and moment < begins:
+        result = "by the system or by Python, before the script began"
     if result is None:
         wrong.append(f"exit code {process.returncode}: {err[-1000:]}")
         result = "wrong"
