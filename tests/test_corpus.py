@@ -17,10 +17,19 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.process
 def test_every_row_gives_its_documented_error(demo, trained, exported, tmp_path):
-    """But for those that start Paddle; `python -m tests.corpus` runs all."""
+    """Every third one that does not start Paddle; `python -m tests.corpus` runs all."""
     for name, folder in {"demo": demo, "trained": trained, "exported": exported}.items():
         (tmp_path / name).symlink_to(folder)
-    command = [sys.executable, "-m", "tests.corpus", "--quick", "--json", tmp_path / "found"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.corpus",
+        "--quick",
+        "--every",
+        3,
+        "--json",
+        tmp_path / "found",
+    ]
     command += ["--given", tmp_path]
     subprocess.run([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, timeout=120)
     found = json.loads((tmp_path / "found").read_text())

@@ -24,6 +24,7 @@ def parse_options():
     parser.add_argument("family", nargs="*", help=f"only these: {', '.join(FAMILIES)}")
     parser.add_argument("--row", help="only rows whose title contains this")
     parser.add_argument("--quick", action="store_true", help="without rows that start Paddle")
+    parser.add_argument("--every", type=int, default=1, help="only every n-th row")
     parser.add_argument("--json", type=Path, help="write the problems to this file")
     parser.add_argument("--given", type=Path, help="a folder as tests.corpus.given makes it")
     options = parser.parse_args()
@@ -42,7 +43,7 @@ def main() -> int:
         importlib.import_module(module)
     rows = tables.rows(options.family)
     rows = [row for row in rows if (options.row or "") in row.title]
-    rows = [row for row in rows if not (options.quick and row.slow)]
+    rows = [row for row in rows if not (options.quick and row.slow)][:: options.every]
     with tempfile.TemporaryDirectory() as folder:
         needs = any(row.slow for row in rows)
         given.use(options.given or Path(folder), make=needs and options.given is None)
