@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import UsageError
 from common.logs import OURS
-from tasks.store import Channel, Life, Store
+from tasks.life import Life
+from tasks.store import Channel, Store
 
 if TYPE_CHECKING:  # NumPy is not for `--help`
     import numpy as np

@@ -166,9 +166,9 @@ def test_several_processes_calibrate_with_other_pictures(demo, tmp_path):
 
 # Runs train.py with short times, in a process that no launcher watches, as on another machine.
 ALONE = """import os, runpy, sys
-from tasks import store
+from tasks import life, store
 from tasks.processes import Processes
-store.BEAT, store.SILENCE = 0.1, 2.0
+life.BEAT, life.SILENCE = 0.1, 2.0
 what = sys.argv.pop(1)
 if what == "waits":
     store.START = 1.0
@@ -226,6 +226,20 @@ def test_a_process_that_ends_ends_the_others(demo, tmp_path, fault, rank, said):
         assert said in errors
         assert running[1 - rank].returncode == 1
     assert list((tmp_path / "flange").iterdir()) == []
+
+
+@pytest.mark.process
+def test_a_port_of_another_program_is_said(demo, tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        place = {"PADDLE_TRAINER_ID": "0", "PADDLE_TRAINERS_NUM": "2"}
+        place = os.environ | place | {"PADDLE_MASTER": f"127.0.0.1:{port}"}
+        command = [*map(str, [sys.executable, ROOT / "train.py", *train(demo, tmp_path)])]
+        done = subprocess.run(command, env=place, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"error: port {port} cannot be used" in done.stderr
 
 
 @pytest.mark.process
