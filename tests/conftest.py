@@ -14,7 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common import errors
 from common.errors import run
+
+# A script that runs in this process does not take its signals for good: processes that tests start
+# would inherit the mask. Not a fixture, because those of the session come before it.
+errors.watch = lambda: False
 
 # Waiting threads of Paddle (Intel's and GNU's OpenMP) would keep processors busy that parallel
 # tests need. Paddle reads these variables when it is imported.
@@ -81,12 +86,6 @@ def own_main():
     before = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = before
-
-
-@pytest.fixture(autouse=True)
-def own_signals(monkeypatch):
-    """A script that runs in this process does not take its signals for good."""
-    monkeypatch.setattr("common.errors.watch", lambda: False)
 
 
 @pytest.fixture(autouse=True)
