@@ -51,7 +51,7 @@ class Store:
         _send_at_once(port)  # in rank 0 the connections of the others are there now
 
     def set(self, key: str, data: bytes) -> None:
-        """At most CHUNK bytes."""
+        """Give a value, which Paddle 3 limits to less than 30 MB."""
         self._call("set", key, data)
 
     def get(self, key: str) -> bytes:

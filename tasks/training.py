@@ -215,10 +215,10 @@ def calibrate(
         # All of them could be read before; to skip one now would give the others wrong numbers.
         again = replace(loading, skip_bad=False)
         rest = loader_for(samples[kept.pictures :], preprocessing, again)
-        first = detector.record.pictures - len(samples)
         if processes().count > 1:
             found = left_out_together(detector, kept, samples, rest)
         else:
+            first = detector.record.pictures - len(samples)
             found = left_out(detector, kept, samples, rest, first)
     else:
         several = run.data is not None and len(run.data.names) > 1
