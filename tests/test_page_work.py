@@ -2,13 +2,11 @@
 
 import gc
 import threading
-from types import SimpleNamespace
 
 import pytest
 
 from common.errors import UsageError
 from common.progress import progress
-from page.ends import Watch
 from page.work import CancelledError, Status, Work
 
 pytestmark = pytest.mark.once
@@ -103,23 +101,3 @@ def test_errors_are_kept_and_unexpected_ones_are_logged(caplog):
         assert work.join(SECONDS) and work.status.error is error
     assert [record.message for record in caplog.records] == ["unexpected error"]
     assert "secret" in caplog.text and "too few" not in caplog.text
-
-
-def test_a_server_that_does_not_stop_is_ended(monkeypatch):
-    """As when a connection does not close; the files of visitors are deleted before."""
-    ended, closed = threading.Event(), []
-    monkeypatch.setattr("page.ends.EVERY", 0.01)
-    monkeypatch.setattr("page.ends.STOP", 0.1)
-
-    def end(code):
-        assert (code, closed) == (0, ["closed"])
-        ended.set()
-        threading.Event().wait()  # the process would have ended
-
-    monkeypatch.setattr("page.ends.os._exit", end)
-    stopping = threading.Event()
-    watch = Watch(20.0, lambda name: True, stopping.is_set)
-    watch.register("visitor", SimpleNamespace(close=lambda: closed.append("closed")))
-    assert not ended.wait(0.3)
-    stopping.set()
-    assert ended.wait(SECONDS)
